@@ -1,0 +1,145 @@
+"""The tree of errors raised on purpose.
+
+    WorkbenchError
+    ├── InvalidInput            what the caller passed cannot be used
+    │   ├── UnknownTimeframe
+    │   ├── InvalidSymbol
+    │   ├── InvalidInterval
+    │   ├── InvalidBars         bars that break a rule of the data model; names the row
+    │   └── InvalidSettings
+    ├── StoreError              the parquet store or the database
+    │   ├── CorruptPart         a part that cannot be read; says how to repair it
+    │   └── SourceMismatch      bars of one source offered to a store of another
+    ├── IBError                 what IB, or the way to it, reported; carries IB's code
+    │   ├── ConnectionFailed    nobody answers at host and port
+    │   ├── Disconnected        the connection ended under a request
+    │   ├── RequestTimeout
+    │   ├── UnknownContract
+    │   ├── NoPermission
+    │   ├── PacingViolation
+    │   └── RequestRefused      everything else; the text says why
+    ├── GatewayError            the built-in gateway could not do what it was asked
+    └── NotebookError
+        ├── UnknownNotebook
+        ├── InvalidParameters   refused before a kernel was started
+        └── RunFailed           a cell failed; the executed notebook is kept
+
+Each class stands for one thing a caller can do about it. A message names the cause and the next step.
+"""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+
+class WorkbenchError(Exception):
+    """Base of every error that `workbench` raises on purpose."""
+
+
+class InvalidInput(WorkbenchError, ValueError):
+    """An argument that cannot be used."""
+
+
+class UnknownTimeframe(InvalidInput):
+    """A timeframe that is not one of the seven."""
+
+
+class InvalidSymbol(InvalidInput):
+    """A symbol that IB would not have, or that is no safe name of a folder."""
+
+
+class InvalidInterval(InvalidInput):
+    """An interval whose end does not lie after its begin, or without a time zone."""
+
+
+class InvalidBars(InvalidInput):
+    """Bars that break a rule of the data model."""
+
+
+class InvalidSettings(InvalidInput):
+    """A setting that is malformed or contradicts another."""
+
+
+class StoreError(WorkbenchError):
+    """The store could not read or write."""
+
+
+class CorruptPart(StoreError):
+    """A parquet part that cannot be read.
+
+    `path` is the part. Its content is neither empty nor lost: nothing overwrites it.
+    """
+
+    def __init__(self, path: Path, reason: str) -> None:
+        self.path = path
+        super().__init__(
+            f"{path} cannot be read ({reason}). Nothing was changed. To repair: move the file away, then "
+            "backfill the series again; only what the part covered is fetched."
+        )
+
+
+class SourceMismatch(StoreError):
+    """Bars of one source were offered to a store that holds another's."""
+
+
+class IBError(WorkbenchError):
+    """IB, or the way to it, reported a failure.
+
+    `code` is IB's own, or None when the failure was found on our side of the socket.
+    """
+
+    def __init__(self, message: str, *, code: int | None = None) -> None:
+        self.code = code
+        super().__init__(message if code is None else f"{message} (IB code {code})")
+
+
+class ConnectionFailed(IBError):
+    """No session could be opened with TWS, IB Gateway or the built-in gateway."""
+
+
+class Disconnected(IBError):
+    """The connection is not there, or ended while a request was under way."""
+
+
+class RequestTimeout(IBError):
+    """No answer came in time."""
+
+
+class UnknownContract(IBError):
+    """IB knows no such contract, or more than one."""
+
+
+class NoPermission(IBError):
+    """The account lacks the market data subscription."""
+
+
+class PacingViolation(IBError):
+    """IB's limits on requests were exceeded; the same request may be repeated later."""
+
+
+class RequestRefused(IBError):
+    """IB refused the request for a reason its text gives."""
+
+
+class GatewayError(WorkbenchError):
+    """The built-in gateway could not start, or was given a tape it cannot play."""
+
+
+class NotebookError(WorkbenchError):
+    """A notebook could not be run."""
+
+
+class UnknownNotebook(NotebookError):
+    """No notebook of that name."""
+
+
+class InvalidParameters(NotebookError, InvalidInput):
+    """Parameters that the notebook does not have, or of another type."""
+
+
+class RunFailed(NotebookError):
+    """A cell failed or the kernel died. `output` is the executed notebook as far as it came."""
+
+    def __init__(self, message: str, *, output: Path) -> None:
+        self.output = output
+        super().__init__(message)

@@ -1,0 +1,99 @@
+"""What the built-in gateway plays: instruments, and bars of every size.
+
+A tape knows the whole past and future of its market. It never looks at a clock: whoever asks it
+(`history.py`, `protocol.py`) cuts at the gateway's present, so nothing of the future leaves the gateway.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from typing import Protocol
+
+import numpy as np
+import numpy.typing as npt
+
+Seconds = npt.NDArray[np.int64]
+Floats = npt.NDArray[np.float64]
+Counts = npt.NDArray[np.int64]
+
+DAY = 86_400
+"""The step of daily bars: they are labelled by their session's date at 00:00 UTC."""
+
+
+@dataclass(frozen=True, slots=True)
+class Instrument:
+    """One contract of the tape's market, with what contract details tell of it."""
+
+    con_id: int
+    symbol: str
+    sec_type: str  # STK or IND
+    primary_exchange: str
+    long_name: str
+    currency: str = "USD"
+    stock_type: str = "COMMON"  # COMMON or ETF; empty for an index
+    industry: str = ""
+    category: str = ""
+    subcategory: str = ""
+    isin: str = ""
+    min_tick: float = 0.01
+    time_zone: str = "US/Eastern"
+
+
+@dataclass(frozen=True, slots=True)
+class BarColumns:
+    """Bars as columns of equal length, sorted by `start`.
+
+    `start` is in epoch seconds (UTC), the bar's left edge; a daily bar carries its session's date at 00:00 UTC.
+    `average` is the volume-weighted price and `count` the number of trades; an index has `volume` 0.
+    """
+
+    start: Seconds
+    open: Floats
+    high: Floats
+    low: Floats
+    close: Floats
+    volume: Floats
+    average: Floats
+    count: Counts
+
+    def __len__(self) -> int:
+        return len(self.start)
+
+
+class Tape(Protocol):
+    """A market to play."""
+
+    @property
+    def account(self) -> str:
+        """The account the gateway announces; it starts with SIMULATED or REPLAY and names the tape."""
+
+    @property
+    def instruments(self) -> Sequence[Instrument]:
+        """Everything that can be asked for."""
+
+    def head(self, symbol: str, *, use_rth: bool) -> int | None:
+        """Return the start of the earliest bar in epoch seconds, or None when there is none."""
+
+    def bars(self, symbol: str, step: int, begin: int, end: int, *, use_rth: bool) -> BarColumns:
+        """Return the bars of `step` seconds whose start lies in `[begin, end)`, in epoch seconds."""
+
+
+@dataclass(frozen=True, slots=True)
+class SessionHours:
+    """The hours of one session in epoch seconds (UTC). Half days close early, before and after hours too."""
+
+    label: int  # the session's date at 00:00 UTC
+    pre_open: int  # 04:00 New York
+    open: int
+    close: int
+    post_close: int  # 20:00 New York, 17:00 on a half day
+    utc_offset: int = field(repr=False)  # seconds to add to UTC for New York's wall clock
+
+    def begin(self, *, use_rth: bool) -> int:
+        """Return where trading begins, in or out of regular trading hours."""
+        return self.open if use_rth else self.pre_open
+
+    def end(self, *, use_rth: bool) -> int:
+        """Return where trading ends, in or out of regular trading hours."""
+        return self.close if use_rth else self.post_close

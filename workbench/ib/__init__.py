@@ -1,0 +1,1 @@
+"""The client side of Interactive Brokers; the only home of ib_insync."""

@@ -1,0 +1,1 @@
+"""What the other rooms agree on: bars, timeframes, sessions, contracts. Pure; the time is an argument."""

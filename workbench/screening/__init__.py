@@ -1,0 +1,1 @@
+"""The screen: named conditions over indicators, and the watchlist they give."""

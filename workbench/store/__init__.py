@@ -1,0 +1,1 @@
+"""What was fetched, kept as plain parquet; and its catalogue in SQL."""
