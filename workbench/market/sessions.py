@@ -1,0 +1,92 @@
+"""Trading sessions: which bars are expected, and when a bar is complete.
+
+One exchange calendar serves all that is traded here, XNYS: US stocks and ETFs keep its hours, and indices are
+followed during its sessions. Half days close early (13:00), and so do their after hours (17:00).
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from datetime import UTC, date, datetime, timedelta
+from functools import cache
+from zoneinfo import ZoneInfo
+
+import numpy as np
+
+from workbench.market.timeframes import Timeframe
+
+EXCHANGE_ZONE = ZoneInfo("America/New_York")
+FIRST_DATE = date(1990, 1, 1)
+"""History before this date is not asked for."""
+
+_PRE_MARKET = timedelta(hours=5, minutes=30)  # 04:00 to the open
+_POST_MARKET = timedelta(hours=4)  # the close to 20:00; on a half day from 13:00 to 17:00
+
+
+@dataclass(frozen=True, slots=True)
+class Session:
+    """One trading day. `begin` and `end` are the hours that were asked for, in UTC."""
+
+    label: date
+    begin: datetime
+    end: datetime
+
+    @property
+    def label_utc(self) -> datetime:
+        """The timestamp of the session's daily bar: its date at 00:00 UTC."""
+        return datetime(self.label.year, self.label.month, self.label.day, tzinfo=UTC)
+
+
+class SessionCalendar:
+    """The sessions of XNYS, in regular trading hours or with before and after hours."""
+
+    def __init__(self, *, use_rth: bool = True) -> None:
+        from exchange_calendars import get_calendar
+
+        calendar = get_calendar("XNYS", start=FIRST_DATE.isoformat())
+        before, after = (timedelta(0), timedelta(0)) if use_rth else (_PRE_MARKET, _POST_MARKET)
+        self.use_rth = use_rth
+        self._labels = calendar.sessions.to_numpy().astype("datetime64[s]")
+        self._begins = (calendar.opens - before).dt.tz_localize(None).to_numpy().astype("datetime64[s]")
+        self._ends = (calendar.closes + after).dt.tz_localize(None).to_numpy().astype("datetime64[s]")
+
+    def during(self, begin: datetime, end: datetime, timeframe: Timeframe) -> list[Session]:
+        """Return the sessions that have bars starting in `[begin, end)`.
+
+        A daily bar starts at its session's date, 00:00 UTC; any other within the session's hours.
+        """
+        left, right = _seconds(begin), _seconds(end)
+        if timeframe.is_daily:
+            first, last = np.searchsorted(self._labels, [left, right])
+        else:
+            first = np.searchsorted(self._ends, left, side="right")
+            last = np.searchsorted(self._begins, right)
+        return [self._session(index) for index in range(int(first), int(last))]
+
+    def complete_until(self, as_of: datetime, timeframe: Timeframe) -> datetime:
+        """Return the first instant at which a bar could start that is not complete at `as_of`.
+
+        Every bar whose timestamp lies before it is complete: its interval has passed, on the exchange's clock and
+        cut at the session's end.
+        """
+        closed = int(np.searchsorted(self._ends, _seconds(as_of), side="right")) - 1
+        if timeframe.is_daily:
+            return self._session(closed).label_utc + timedelta(days=1)
+        wall = as_of.astimezone(EXCHANGE_ZONE)
+        midnight = wall.replace(hour=0, minute=0, second=0, microsecond=0)
+        steps = (as_of - midnight.astimezone(UTC)) // timeframe.length
+        return max(midnight.astimezone(UTC) + steps * timeframe.length, self._session(closed).end)
+
+    def _session(self, index: int) -> Session:
+        label, begin, end = (array[index].item() for array in (self._labels, self._begins, self._ends))
+        return Session(label.date(), begin.replace(tzinfo=UTC), end.replace(tzinfo=UTC))
+
+
+@cache
+def session_calendar(*, use_rth: bool = True) -> SessionCalendar:
+    """Return the calendar, read once."""
+    return SessionCalendar(use_rth=use_rth)
+
+
+def _seconds(moment: datetime) -> np.datetime64:
+    return np.datetime64(moment.astimezone(UTC).replace(tzinfo=None), "s")

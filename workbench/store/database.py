@@ -1,0 +1,123 @@
+"""The database: SQLite by default, PostgreSQL by its URL."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from datetime import UTC, datetime
+from pathlib import Path
+from types import TracebackType
+from typing import Any, Self
+
+import pandas as pd
+from sqlalchemy import Connection, Engine, create_engine, event, make_url, select
+from sqlalchemy.exc import SQLAlchemyError
+
+from workbench.errors import StoreError
+from workbench.store.tables import historical_data_metadata
+
+_BUSY_MS = 10_000
+"""How long a SQLite writer waits for another process to finish."""
+
+
+class DatabaseManager:
+    """The tables of a workbench, brought up to date when first opened.
+
+    `url` is a SQLAlchemy URL such as `sqlite:///data/trading.db` or `postgresql+psycopg://…`. Its password never
+    appears in an error or a repr. Timestamps go in and come out with their zone, UTC.
+    """
+
+    def __init__(self, url: str) -> None:
+        self._shown = make_url(url).render_as_string(hide_password=True)
+        self._engine = _create_engine(url)
+        with self._translated("could not be opened"):
+            _upgrade(self._engine)
+
+    def __repr__(self) -> str:
+        return f"DatabaseManager({self._shown})"
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self.close()
+
+    def close(self) -> None:
+        """Close all connections."""
+        self._engine.dispose()
+
+    def save_series_metadata(
+        self, symbol: str, timeframe: str, *, start: datetime, end: datetime, bar_count: int
+    ) -> None:
+        """Record what a series holds: its first and last bar start and its number of bars."""
+        row = {
+            "symbol": symbol,
+            "timeframe": timeframe,
+            "start_date": start,
+            "end_date": end,
+            "bar_count": bar_count,
+            "last_updated": datetime.now(UTC),
+        }
+        with self._begin() as connection:
+            statement = _insert(connection).values(row)
+            renewed = {name: statement.excluded[name] for name in row if name not in ("symbol", "timeframe")}
+            connection.execute(
+                statement.on_conflict_do_update(index_elements=["symbol", "timeframe"], set_=renewed)
+            )
+
+    def load_series_metadata(self) -> pd.DataFrame:
+        """Return what is stored, a row a series, as recorded by the last save of each."""
+        table = historical_data_metadata
+        with self._begin() as connection:
+            rows = connection.execute(select(table).order_by(table.c.symbol, table.c.timeframe)).mappings().all()
+        return pd.DataFrame([dict(row) for row in rows], columns=[column.name for column in table.columns])
+
+    @contextmanager
+    def _begin(self) -> Iterator[Connection]:
+        with self._translated("failed"), self._engine.begin() as connection:
+            yield connection
+
+    @contextmanager
+    def _translated(self, what: str) -> Iterator[None]:
+        try:
+            yield
+        except SQLAlchemyError as error:
+            reason = str(getattr(error, "orig", None) or error).splitlines()[0]
+            raise StoreError(f"the database {self._shown} {what}: {reason}") from error
+
+
+def _create_engine(url: str) -> Engine:
+    parsed = make_url(url)
+    engine = create_engine(parsed)
+    if parsed.get_backend_name() == "sqlite":
+        if parsed.database and parsed.database != ":memory:":
+            Path(parsed.database).parent.mkdir(parents=True, exist_ok=True)
+        event.listen(engine, "connect", _prepare_sqlite)
+    return engine
+
+
+def _prepare_sqlite(connection: Any, _record: object) -> None:
+    """Let readers and one writer work at once, and writers wait for each other."""
+    for pragma in (f"busy_timeout = {_BUSY_MS}", "journal_mode = WAL", "synchronous = NORMAL"):
+        connection.execute(f"PRAGMA {pragma}")
+
+
+def _insert(connection: Connection) -> Any:
+    from sqlalchemy.dialects import postgresql, sqlite
+
+    dialects = {"postgresql": postgresql.insert, "sqlite": sqlite.insert}
+    return dialects[connection.dialect.name](historical_data_metadata)
+
+
+def _upgrade(engine: Engine) -> None:
+    """Bring the schema to the newest migration."""
+    from alembic import command
+    from alembic.config import Config
+
+    config = Config()
+    config.set_main_option("script_location", "workbench.store:migrations")
+    with engine.begin() as connection:
+        config.attributes["connection"] = connection
+        command.upgrade(config, "head")

@@ -1,0 +1,70 @@
+"""Merging new bars into stored ones: pure, and the same whatever the order."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+import pyarrow as pa
+
+from workbench.market.coverage import Interval
+from workbench.store.parts import stamps_of, to_micros
+
+
+@dataclass(frozen=True, slots=True)
+class SaveReport:
+    """How a save changed a series, in bars."""
+
+    added: int = 0
+    revised: int = 0
+    removed: int = 0
+    unchanged: int = 0
+
+    def __add__(self, other: SaveReport) -> SaveReport:
+        return SaveReport(
+            self.added + other.added,
+            self.revised + other.revised,
+            self.removed + other.removed,
+            self.unchanged + other.unchanged,
+        )
+
+    @property
+    def changed(self) -> bool:
+        """Whether anything differs from before."""
+        return bool(self.added or self.revised or self.removed)
+
+
+def merge(old: pa.Table, new: pa.Table, covers: Interval | None) -> tuple[pa.Table, SaveReport]:
+    """Return `old` with `new` laid over it: where both have a bar, the new one stands.
+
+    When `new` is all that there is within `covers`, old bars in there that it lacks are removed.
+    """
+    old_stamps, new_stamps = stamps_of(old), stamps_of(new)
+    renewed = np.isin(old_stamps, new_stamps, assume_unique=True)
+    gone = ~renewed & _inside(old_stamps, covers)
+    kept = old.filter(pa.array(~renewed & ~gone))
+    merged = pa.concat_tables([kept, new]).combine_chunks()
+    order = np.argsort(stamps_of(merged), kind="stable")
+    same = _equal_rows(old.filter(pa.array(renewed)), new.filter(pa.array(np.isin(new_stamps, old_stamps))))
+    report = SaveReport(
+        added=len(new_stamps) - int(renewed.sum()),
+        revised=int(renewed.sum()) - same,
+        removed=int(gone.sum()),
+        unchanged=same,
+    )
+    return merged.take(pa.array(order)), report
+
+
+def _inside(stamps: np.ndarray, covers: Interval | None) -> np.ndarray:
+    if covers is None:
+        return np.zeros(len(stamps), dtype=bool)
+    return (stamps >= to_micros(covers.begin)) & (stamps < to_micros(covers.end))
+
+
+def _equal_rows(old: pa.Table, new: pa.Table) -> int:
+    """Count the rows that are the same in every column; both have the same timestamps in the same order."""
+    same = np.ones(old.num_rows, dtype=bool)
+    for name in old.column_names[1:]:
+        before, after = (table.column(name).to_numpy(zero_copy_only=False) for table in (old, new))
+        same &= (before == after) | (np.isnan(before) & np.isnan(after))
+    return int(same.sum())

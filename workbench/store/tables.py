@@ -1,0 +1,45 @@
+"""The tables of the database, as SQLAlchemy knows them."""
+
+from __future__ import annotations
+
+from datetime import UTC, datetime
+
+from sqlalchemy import Column, Dialect, Index, Integer, MetaData, String, Table, UniqueConstraint
+from sqlalchemy.types import TIMESTAMP, TypeDecorator
+
+metadata = MetaData()
+
+
+class UtcTimestamp(TypeDecorator[datetime]):
+    """An instant, kept as TIMESTAMP without zone in UTC and given back with its zone."""
+
+    impl = TIMESTAMP
+    cache_ok = True
+
+    def process_bind_param(self, value: datetime | None, dialect: Dialect) -> datetime | None:  # noqa: ARG002
+        """Turn an aware instant into naive UTC."""
+        if value is None:
+            return None
+        if value.tzinfo is None:
+            raise ValueError(f"{value} has no time zone")
+        return value.astimezone(UTC).replace(tzinfo=None)
+
+    def process_result_value(self, value: datetime | None, dialect: Dialect) -> datetime | None:  # noqa: ARG002
+        """Give naive UTC its zone back."""
+        return None if value is None else value.replace(tzinfo=UTC)
+
+
+historical_data_metadata = Table(
+    "historical_data_metadata",
+    metadata,
+    Column("id", Integer, primary_key=True),
+    Column("symbol", String(10), nullable=False),
+    Column("timeframe", String(10), nullable=False),
+    Column("start_date", UtcTimestamp, nullable=False),
+    Column("end_date", UtcTimestamp, nullable=False),
+    Column("bar_count", Integer, nullable=False),
+    Column("last_updated", UtcTimestamp, nullable=False),
+    UniqueConstraint("symbol", "timeframe"),
+    Index("idx_metadata_symbol", "symbol"),
+)
+Index("idx_metadata_updated", historical_data_metadata.c.last_updated.desc())
