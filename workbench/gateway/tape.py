@@ -20,6 +20,9 @@ Counts = npt.NDArray[np.int64]
 DAY = 86_400
 """The step of daily bars: they are labelled by their session's date at 00:00 UTC."""
 
+STEPS = (5, 60, 300, 900, 3600, 14_400, DAY)
+"""The steps that bars are asked of a tape in, finest first; all others are aggregated from these."""
+
 
 @dataclass(frozen=True, slots=True)
 class Instrument:

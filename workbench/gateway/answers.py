@@ -1,0 +1,232 @@
+"""What the gateway answers: encoders, and the tables of what each protocol version gets.
+
+`version` is the negotiated server version. The layouts of 157 to 178 are covered, the gates are those of
+ibapi's decoder.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
+from itertools import chain
+
+import numpy as np
+
+from workbench.gateway.refusals import Notice
+from workbench.gateway.tape import BarColumns, Floats
+from workbench.gateway.wire import Value, ascii7, encode, frame, join
+
+FRACTIONAL_VOLUMES = 163
+MARKET_RULES = 164
+REJECT_JSON = 166
+VOLUMES_IN_SHARES = 175
+ROUND_LOT = 100
+
+
+@dataclass(frozen=True, slots=True)
+class ContractDetails:
+    """The contents of message 10."""
+
+    symbol: str
+    sec_type: str
+    exchange: str
+    currency: str
+    con_id: int
+    min_tick: float
+    order_types: str
+    valid_exchanges: str
+    market_name: str
+    long_name: str
+    primary_exchange: str
+    industry: str
+    category: str
+    subcategory: str
+    time_zone: str
+    trading_hours: str
+    liquid_hours: str
+    sec_ids: tuple[tuple[str, str], ...]
+    market_rules: str
+    stock_type: str
+    size_increment: float
+
+
+@dataclass(frozen=True, slots=True)
+class Column:
+    """A field of a message: how it is taken from the value, and the versions that have it."""
+
+    take: Callable[[ContractDetails], Value]
+    since: int = 0
+    until: int = 10_000  # exclusive
+
+
+_EMPTY = Column(lambda _: None)
+
+CONTRACT_DETAILS: tuple[Column, ...] = (
+    Column(lambda it: it.symbol),
+    Column(lambda it: it.sec_type),
+    _EMPTY,  # last trade date
+    Column(lambda _: 0),  # strike
+    _EMPTY,  # right
+    Column(lambda it: it.exchange),
+    Column(lambda it: it.currency),
+    Column(lambda it: it.symbol),  # local symbol
+    Column(lambda it: it.market_name),
+    Column(lambda it: it.market_name),  # trading class
+    Column(lambda it: it.con_id),
+    Column(lambda it: it.min_tick),
+    Column(lambda _: ROUND_LOT, until=MARKET_RULES),  # multiplier of market data sizes
+    _EMPTY,  # multiplier
+    Column(lambda it: it.order_types),
+    Column(lambda it: it.valid_exchanges),
+    Column(lambda _: 1),  # price magnifier
+    Column(lambda _: 0),  # id of the underlying
+    Column(lambda it: ascii7(it.long_name)),
+    Column(lambda it: it.primary_exchange),
+    _EMPTY,  # contract month
+    Column(lambda it: it.industry),
+    Column(lambda it: it.category),
+    Column(lambda it: it.subcategory),
+    Column(lambda it: it.time_zone),
+    Column(lambda it: it.trading_hours),
+    Column(lambda it: it.liquid_hours),
+    _EMPTY,  # rule and
+    _EMPTY,  # multiplier of the economic value
+    Column(lambda it: len(it.sec_ids)),
+)
+CONTRACT_DETAILS_TAIL: tuple[Column, ...] = (
+    Column(lambda _: 1),  # aggregation group
+    _EMPTY,  # symbol and
+    _EMPTY,  # type of the underlying
+    Column(lambda it: it.market_rules),
+    _EMPTY,  # real expiration date
+    Column(lambda it: it.stock_type),
+    Column(lambda it: it.size_increment, since=FRACTIONAL_VOLUMES, until=MARKET_RULES),  # at exactly 163
+    Column(lambda it: it.size_increment, since=MARKET_RULES),  # least size
+    Column(lambda it: it.size_increment, since=MARKET_RULES),  # size increment
+    Column(lambda _: ROUND_LOT, since=MARKET_RULES),  # suggested increment
+)
+
+
+def contract_details(req_id: int, details: ContractDetails, version: int) -> bytes:
+    """Encode message 10."""
+    head: tuple[Value, ...] = (10, 8, req_id) if version < MARKET_RULES else (10, req_id)
+    return encode(
+        *head,
+        *_taken(CONTRACT_DETAILS, details, version),
+        *chain.from_iterable(details.sec_ids),
+        *_taken(CONTRACT_DETAILS_TAIL, details, version),
+    )
+
+
+def _taken(columns: Sequence[Column], details: ContractDetails, version: int) -> Iterator[Value]:
+    return (column.take(details) for column in columns if column.since <= version < column.until)
+
+
+def contract_details_end(req_id: int) -> bytes:
+    """Encode message 52."""
+    return encode(52, 1, req_id)
+
+
+def error(req_id: int, notice: Notice, version: int) -> bytes:
+    """Encode message 4: an error, a warning or the state of a data farm."""
+    tail = (None,) if version >= REJECT_JSON else ()
+    return encode(4, 2, req_id, notice.code, ascii7(notice.text), *tail)
+
+
+def server_version(version: int, connection_time: str) -> bytes:
+    """Encode the answer to the greeting, the only message without an id."""
+    return encode(version, connection_time)
+
+
+def managed_accounts(account: str) -> bytes:
+    """Encode message 15."""
+    return encode(15, 1, account)
+
+
+def next_valid_id(order_id: int) -> bytes:
+    """Encode message 9."""
+    return encode(9, 1, order_id)
+
+
+def current_time(epoch: int) -> bytes:
+    """Encode message 49."""
+    return encode(49, 1, epoch)
+
+
+def head_timestamp(req_id: int, value: str) -> bytes:
+    """Encode message 88."""
+    return encode(88, req_id, value)
+
+
+def positions_end() -> bytes:
+    """Encode message 62."""
+    return encode(62, 1)
+
+
+def open_orders_end() -> bytes:
+    """Encode message 53."""
+    return encode(53, 1)
+
+
+def completed_orders_end() -> bytes:
+    """Encode message 102."""
+    return encode(102)
+
+
+def account_download_end(account: str, wall_time: str) -> bytes:
+    """Encode messages 8 and 54: the account's time `hh:mm`, and that all was told."""
+    return encode(8, 1, wall_time) + encode(54, 1, account)
+
+
+def account_multi_end(req_id: int) -> bytes:
+    """Encode message 74."""
+    return encode(74, 1, req_id)
+
+
+def account_summary_end(req_id: int) -> bytes:
+    """Encode message 64."""
+    return encode(64, 1, req_id)
+
+
+def executions_end(req_id: int) -> bytes:
+    """Encode message 55."""
+    return encode(55, 1, req_id)
+
+
+def historical_bars(
+    req_id: int, period: tuple[str, str], stamps: Sequence[str], bars: BarColumns, *, lots: bool, version: int
+) -> bytes:
+    """Encode message 17, all bars in one; `period` is the text of begin and end, `stamps` of each bar's start."""
+    columns = (stamps, *_prices(bars), *_volumes(bars, lots=lots, version=version))
+    head = ("17", str(req_id), *period, str(len(bars)))
+    return frame(join(chain(head, chain.from_iterable(zip(*columns, strict=True)))))
+
+
+def realtime_bodies(bars: BarColumns, *, lots: bool, version: int) -> list[bytes]:
+    """Encode all of messages 50 but what differs from subscriber to subscriber (see `realtime_bar`)."""
+    columns = (map(str, bars.start.tolist()), *_prices(bars), *_volumes(bars, lots=lots, version=version))
+    return [join(row) for row in zip(*columns, strict=True)]
+
+
+def realtime_bar(req_id: int, body: bytes) -> bytes:
+    """Encode message 50."""
+    return frame(b"50\x003\x00%d\x00%b" % (req_id, body))
+
+
+def _prices(bars: BarColumns) -> Iterator[Iterator[str]]:
+    """Return the texts of the prices, each the shortest decimal that reads back as exactly that float."""
+    return (map(repr, column.tolist()) for column in (bars.open, bars.high, bars.low, bars.close))
+
+
+def _volumes(bars: BarColumns, *, lots: bool, version: int) -> tuple[Iterator[str], Iterator[str], Iterator[str]]:
+    volume = bars.volume / ROUND_LOT if lots and version < VOLUMES_IN_SHARES else bars.volume
+    if version < FRACTIONAL_VOLUMES:  # ibapi 9.81 reads an integer
+        volume = np.rint(volume)
+    return _quantities(volume), map(repr, bars.average.tolist()), map(str, bars.count.tolist())
+
+
+def _quantities(values: Floats) -> Iterator[str]:
+    """Return numbers as text, whole ones without a decimal point."""
+    if bool(np.all(values == np.rint(values))):
+        return map(str, values.astype(np.int64).tolist())
+    return (str(int(value)) if value.is_integer() else repr(value) for value in values.tolist())

@@ -1,0 +1,94 @@
+"""A tape as far as it is known at an instant: nothing of the future leaves the gateway."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass, replace
+
+import numpy as np
+
+from workbench.gateway.aggregate import aggregate, concatenate, nothing, select
+from workbench.gateway.hours import Hours
+from workbench.gateway.tape import DAY, STEPS, BarColumns, Tape
+
+
+@dataclass(frozen=True, slots=True)
+class AsOf:
+    """The tape's bars that are known at `now`, in epoch seconds.
+
+    A bar is complete from its end on. The one bar that has begun and not ended is composed from the finest bars
+    the tape has, as far as those are complete.
+    """
+
+    tape: Tape
+    calendar: Hours
+    now: float
+
+    def bars(self, symbol: str, step: int, begin: int, end: int, *, use_rth: bool) -> BarColumns:
+        """Return the bars of `step` seconds whose start lies in `[begin, end)`, the last perhaps forming.
+
+        As on the tape, daily bars are asked for and labelled by their session's date at 00:00 UTC.
+        """
+        end = min(end, math.ceil(self.now))
+        if end <= begin:
+            return nothing()
+        bars = self.tape.bars(symbol, step, begin, end, use_rth=use_rth)
+        complete = self._complete(bars, step, use_rth=use_rth)
+        if complete == len(bars):
+            return bars
+        forming = self._forming(symbol, step, int(bars.start[complete]), use_rth=use_rth)
+        return concatenate(select(bars, slice(complete)), forming)
+
+    def _complete(self, bars: BarColumns, step: int, *, use_rth: bool) -> int:
+        """Return how many bars have ended. Few have not: only these are looked at."""
+        count = len(bars)
+        while count and self._span(int(bars.start[count - 1]), step, use_rth=use_rth)[1] > self.now:
+            count -= 1
+        return count
+
+    def _forming(self, symbol: str, step: int, label: int, *, use_rth: bool) -> BarColumns:
+        """Compose the unfinished bar `label`; no bar when nothing of it is known."""
+        begin = self._span(label, step, use_rth=use_rth)[0]
+        for fine in (it for it in STEPS if it < step):
+            parts = self.tape.bars(symbol, fine, begin, math.floor(self.now) - fine + 1, use_rth=use_rth)
+            if len(parts):
+                return aggregate(parts, np.full(len(parts), label))
+        return nothing()
+
+    def _span(self, start: int, step: int, *, use_rth: bool) -> tuple[int, int]:
+        """Return the instants at which the bar labelled `start` begins and ends."""
+        if step >= DAY:
+            found = self.calendar.labelled(start, start + DAY)
+            session = self.calendar[found[0]] if found else None
+            return (session.begin(use_rth=use_rth), session.end(use_rth=use_rth)) if session else (start, start + DAY)
+        found = self.calendar.touching(start, start + 1, use_rth=use_rth)
+        if not found:
+            return start, start + step
+        session = self.calendar[found[0]]
+        midnight = session.label - session.utc_offset
+        end = midnight + ((start - midnight) // step + 1) * step
+        return start, min(end, session.end(use_rth=use_rth))
+
+
+def shown(bars: BarColumns, what_to_show: str, min_tick: float) -> BarColumns:
+    """Return trade bars as what was asked for; a quote lies half a tick beside the trade and has no volume."""
+    if what_to_show == "TRADES":
+        return bars
+    shift = QUOTES[what_to_show] * min_tick
+    unknown = np.full(len(bars), -1.0)
+    return replace(
+        bars,
+        open=np.round(bars.open + shift, 6),
+        high=np.round(bars.high + shift, 6),
+        low=np.round(bars.low + shift, 6),
+        close=np.round(bars.close + shift, 6),
+        volume=unknown,
+        average=unknown,
+        count=np.full(len(bars), -1),
+    )
+
+
+QUOTES = {"MIDPOINT": 0.0, "BID": -0.5, "ASK": 0.5}
+"""Where a quote lies from the trade, in ticks."""
+
+WHAT_TO_SHOW = ("TRADES", *QUOTES)

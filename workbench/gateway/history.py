@@ -1,0 +1,182 @@
+"""The answer to a historical request: validation, the interval, the bars, their stamps.
+
+A bar belongs to the answer when it starts in `[begin, end)`; daily and longer bars start with their first
+session. A bar that reaches beyond a past end is given whole, nothing after the gateway's present is given at all.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from zoneinfo import ZoneInfo
+
+import numpy as np
+
+from workbench.gateway.aggregate import aggregate, between, grid, nothing, to_grid
+from workbench.gateway.asof import WHAT_TO_SHOW, AsOf, shown
+from workbench.gateway.durations import Duration, begin_of, parse_duration, parse_end
+from workbench.gateway.hours import hours
+from workbench.gateway.refusals import IMPLIED_ZONE, Notice, Refused, historical, invalid, no_data
+from workbench.gateway.requests import HeadTimestampRequest, HistoricalRequest
+from workbench.gateway.tape import DAY, STEPS, BarColumns, Instrument, Seconds, Tape
+
+WEEK = 7 * DAY
+MONTH = 30 * DAY  # a name, not a length
+
+BAR_SIZES = {
+    "1 secs": 1, "5 secs": 5, "10 secs": 10, "15 secs": 15, "30 secs": 30,
+    "1 min": 60, "2 mins": 120, "3 mins": 180, "5 mins": 300, "10 mins": 600, "15 mins": 900, "20 mins": 1200,
+    "30 mins": 1800, "1 hour": 3600, "2 hours": 7200, "3 hours": 10_800, "4 hours": 14_400, "8 hours": 28_800,
+    "1 day": DAY, "1W": WEEK, "1M": MONTH,
+}  # fmt: skip
+"""IB's legal bar sizes, as its own error lists them."""
+
+SYNONYMS = {"1 week": "1W", "1 month": "1M"}
+
+STEPS_OF_UNIT = {"S": (1, 60), "D": (5, 3600), "W": (10, 14_400), "M": (30, 28_800), "Y": (60, DAY)}
+"""Finest and coarsest bar size of a duration's unit (IBKR Campus).
+
+Days and longer are served for every unit but seconds, as real gateways do: IB's own samples ask for days of them.
+"""
+
+LONGEST_OF_ONE_SECOND = 2000  # seconds
+
+
+@dataclass(frozen=True, slots=True)
+class History:
+    """What message 17 tells, and a warning that goes before it."""
+
+    period: tuple[str, str]
+    stamps: list[str]
+    bars: BarColumns
+    warning: Notice | None = None
+
+
+def answer(request: HistoricalRequest, instrument: Instrument, tape: Tape, now: float) -> History:
+    """Return the bars that a request asks for, as known at `now` (epoch seconds).
+
+    Raises Refused.
+    """
+    size, duration = _validated(request)
+    end = parse_end(request.end, now)
+    begin = begin_of(duration, end.instant, hours(), use_rth=request.use_rth)
+    known = AsOf(tape, hours(), now)
+    bars = bars_between(known, instrument.symbol, size, begin, end.instant, use_rth=request.use_rth)
+    if not len(bars):
+        raise Refused(no_data(instrument.symbol, request.contract.exchange, request.what_to_show))
+    zone = ZoneInfo(instrument.time_zone)
+    return History(
+        period=(_wall_time(begin, zone), _wall_time(end.instant, zone)),
+        stamps=stamps(bars.start, zone, size=size, format_date=request.format_date),
+        bars=shown(bars, request.what_to_show, instrument.min_tick),
+        warning=IMPLIED_ZONE if end.implied_zone else None,
+    )
+
+
+def head(request: HeadTimestampRequest, instrument: Instrument, tape: Tape, now: float) -> str:
+    """Return the earliest instant of a series in IB's form. Raises Refused."""
+    _check_common(request.what_to_show, request.format_date)
+    start = tape.head(instrument.symbol, use_rth=request.use_rth)
+    if start is None or start > now:  # IB's text for this is on no record
+        raise Refused(historical("No head time stamp"))
+    return str(start) if request.format_date == 2 else f"{datetime.fromtimestamp(start, UTC):%Y%m%d-%H:%M:%S}"
+
+
+def bars_between(known: AsOf, symbol: str, size: int, begin: int, end: int, *, use_rth: bool) -> BarColumns:
+    """Return the bars of `size` seconds that start in `[begin, end)`."""
+    if size >= DAY:
+        return _days(known, symbol, size, begin, end, use_rth=use_rth)
+    if size in STEPS or size == 1:
+        return known.bars(symbol, size, begin, end, use_rth=use_rth)
+    return _between_the_steps(known, symbol, size, begin, end, use_rth=use_rth)
+
+
+def _between_the_steps(known: AsOf, symbol: str, size: int, begin: int, end: int, *, use_rth: bool) -> BarColumns:
+    """Return bars of a size that the tape does not give, from its next finer step."""
+    sessions = known.calendar.touching(begin, end, use_rth=use_rth)
+    starts = between_starts(grid(known.calendar, sessions, size, use_rth=use_rth), begin, end)
+    if not len(starts):
+        return nothing()
+    finer = max(step for step in STEPS if step < size)
+    parts = known.bars(symbol, finer, int(starts[0]), int(starts[-1]) + size, use_rth=use_rth)
+    bars = to_grid(parts, known.calendar, sessions, size, use_rth=use_rth)
+    return between(bars, int(starts[0]), int(starts[-1]) + 1)
+
+
+def between_starts(starts: Seconds, begin: int, end: int) -> Seconds:
+    """Return the starts that lie in `[begin, end)`."""
+    first, last = np.searchsorted(starts, [begin, end])
+    return starts[first:last]
+
+
+def _days(known: AsOf, symbol: str, size: int, begin: int, end: int, *, use_rth: bool) -> BarColumns:
+    """Return daily, weekly or monthly bars whose first session begins in `[begin, end)`."""
+    calendar = known.calendar
+    opens = calendar.opens if use_rth else calendar.pre_opens
+    first_of_its_period = np.diff(_periods(calendar.labels, size), prepend=-1) != 0
+    begins = np.flatnonzero(first_of_its_period & (opens >= begin) & (opens < end))
+    if not len(begins):
+        return nothing()
+    following = np.flatnonzero(first_of_its_period[begins[-1] + 1 :])
+    stop = int(begins[-1] + 1 + following[0]) if len(following) else len(calendar)
+    labels = calendar.labels[begins[0] : stop]
+    days = known.bars(symbol, DAY, int(labels[0]), int(labels[-1]) + 1, use_rth=use_rth)
+    return days if size == DAY else _longer(days, size)
+
+
+def _longer(days: BarColumns, size: int) -> BarColumns:
+    """Return weeks or months, labelled by their last trading day so far."""
+    periods = _periods(days.start, size)
+    last_of_each = np.searchsorted(periods, periods, side="right") - 1
+    return aggregate(days, days.start[last_of_each])
+
+
+def _periods(labels: Seconds, size: int) -> Seconds:
+    """Return a number for the day, week or month of each session's label; the same in the same period."""
+    if size == DAY:
+        return labels // DAY
+    if size == WEEK:
+        return (labels // DAY + 3) // 7  # 1970-01-01 was a Thursday, weeks begin on Monday
+    return labels.astype("datetime64[s]").astype("datetime64[M]").astype(np.int64)
+
+
+def stamps(starts: Seconds, zone: ZoneInfo, *, size: int, format_date: int) -> list[str]:
+    """Return the text of each bar's start: its date from a day on, else wall time (1) or epoch seconds (2)."""
+    if size >= DAY:
+        return [f"{datetime.fromtimestamp(start, UTC):%Y%m%d}" for start in starts.tolist()]
+    if format_date == 2:
+        return list(map(str, starts.tolist()))
+    return [_wall_time(start, zone) for start in starts.tolist()]
+
+
+def _wall_time(instant: int, zone: ZoneInfo) -> str:
+    return f"{datetime.fromtimestamp(instant, zone):%Y%m%d %H:%M:%S} {zone.key}"
+
+
+def _validated(request: HistoricalRequest) -> tuple[int, Duration]:
+    """Return bar size in seconds and duration of a request that IB would serve. Raises Refused."""
+    size = BAR_SIZES.get(SYNONYMS.get(request.bar_size, request.bar_size))
+    if size is None:
+        legal = ", ".join(BAR_SIZES)
+        raise Refused(invalid(f"Historical data bar size setting is invalid. Legal ones are: {legal}"))
+    _check_common(request.what_to_show, request.format_date)
+    if request.keep_up_to_date:
+        raise Refused(invalid("keepUpToDate is not served by the built-in gateway; use five-second real-time bars"))
+    duration = parse_duration(request.duration)
+    _check_step(size, duration)
+    return size, duration
+
+
+def _check_common(what_to_show: str, format_date: int) -> None:
+    if what_to_show not in WHAT_TO_SHOW:
+        raise Refused(invalid("What to show field is missing or incorrect."))
+    if format_date not in (1, 2):
+        raise Refused(invalid(f"Date formatting selection of {format_date} rejected"))
+
+
+def _check_step(size: int, duration: Duration) -> None:
+    finest, coarsest = STEPS_OF_UNIT[duration.unit]
+    if size == 1 and duration.unit == "S" and duration.count > LONGEST_OF_ONE_SECOND:
+        raise Refused(historical("Time length exceed max."))
+    if size < finest or (size > coarsest and (size < DAY or duration.unit == "S")):
+        raise Refused(historical(f"invalid step: {size}"))

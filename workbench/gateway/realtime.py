@@ -1,0 +1,161 @@
+"""Live five-second bars: who wants which, and what is due.
+
+One pass a tick over all subscriptions of all clients: a symbol's bars are looked up and encoded once however many
+clients want them, and each client gets one block of bytes. A bar stamped `t` is due at `t + 5`.
+
+As IB does, a window in which nobody traded gets a bar as well: all four prices are the last one, volume is 0.
+"""
+
+from __future__ import annotations
+
+from collections import defaultdict
+from collections.abc import Hashable, Iterator
+from dataclasses import dataclass, field
+
+import numpy as np
+
+from workbench.errors import GatewayError
+from workbench.gateway.aggregate import concatenate, grid, nothing, select
+from workbench.gateway.answers import realtime_bar, realtime_bodies
+from workbench.gateway.asof import shown
+from workbench.gateway.hours import hours
+from workbench.gateway.tape import DAY, BarColumns, Floats, Instrument, Seconds, Tape
+
+STEP = 5
+LAST_PRICE_WITHIN = (900, DAY, 7 * DAY)
+"""How far back the last price is looked for. A symbol without five-second bars in a week has none to repeat."""
+
+
+@dataclass(frozen=True, slots=True)
+class Feed:
+    """What bars of one subscription look like. Equal feeds get the same bytes."""
+
+    instrument: Instrument
+    what_to_show: str
+    use_rth: bool
+    lots: bool
+    version: int
+
+
+@dataclass(slots=True)
+class Subscription:
+    """One client's wish; `following` is the start of the next bar it gets."""
+
+    feed: Feed
+    following: int
+
+
+@dataclass(slots=True)
+class Due:
+    """What a tick brings a client: bytes to send, and the subscriptions whose bars cannot be read."""
+
+    data: bytearray = field(default_factory=bytearray)
+    broken: list[tuple[int, GatewayError]] = field(default_factory=list)
+
+
+class LiveBars:
+    """All subscriptions to live five-second bars of one gateway."""
+
+    def __init__(self, tape: Tape) -> None:
+        self._tape = tape
+        self._subscriptions: dict[Hashable, dict[int, Subscription]] = defaultdict(dict)
+        self._last_prices: dict[str, float] = {}
+
+    def subscribe(self, client: Hashable, req_id: int, feed: Feed, now: float) -> None:
+        """Begin with the first bar that starts at or after `now`."""
+        self._subscriptions[client][req_id] = Subscription(feed, -int(-now // STEP) * STEP)
+
+    def holds(self, client: Hashable, req_id: int) -> bool:
+        """Return whether the subscription exists."""
+        return req_id in self._subscriptions.get(client, {})
+
+    def cancel(self, client: Hashable, req_id: int) -> None:
+        """End a subscription."""
+        del self._subscriptions[client][req_id]
+
+    def forget(self, client: Hashable) -> None:
+        """End all subscriptions of a client."""
+        self._subscriptions.pop(client, None)
+
+    def next_due(self, now: float) -> float | None:
+        """Return the gateway time at which bars may be due next, or None when nobody is subscribed."""
+        return (now // STEP + 1) * STEP if any(self._subscriptions.values()) else None
+
+    def tick(self, now: float) -> dict[Hashable, Due]:
+        """Return what is due at `now` for each client, in order of time for each subscription."""
+        end = int(now // STEP) * STEP
+        encoded: dict[tuple[Feed, int], list[bytes] | GatewayError] = {}
+        due: dict[Hashable, Due] = defaultdict(Due)
+        for client, req_id, subscription in self._behind(end):
+            key = (subscription.feed, subscription.following)
+            if key not in encoded:
+                encoded[key] = self._encoded(*key, end)
+            bodies = encoded[key]
+            subscription.following = end
+            if isinstance(bodies, GatewayError):
+                due[client].broken.append((req_id, bodies))
+            else:
+                due[client].data += b"".join([realtime_bar(req_id, body) for body in bodies])
+        return due
+
+    def _behind(self, end: int) -> Iterator[tuple[Hashable, int, Subscription]]:
+        for client, wanted in self._subscriptions.items():
+            for req_id, subscription in wanted.items():
+                if subscription.following < end:
+                    yield client, req_id, subscription
+
+    def _encoded(self, feed: Feed, begin: int, end: int) -> list[bytes] | GatewayError:
+        try:
+            bars = self._dense(feed.instrument.symbol, begin, end, use_rth=feed.use_rth)
+        except GatewayError as error:  # a tape that cannot be read costs its own subscribers only
+            return error
+        bars = shown(bars, feed.what_to_show, feed.instrument.min_tick)
+        return realtime_bodies(bars, lots=feed.lots, version=feed.version)
+
+    def _dense(self, symbol: str, begin: int, end: int, *, use_rth: bool) -> BarColumns:
+        """Return a bar for each window of trading in `[begin, end)`."""
+        windows = trading_windows(begin, end, use_rth=use_rth)
+        if not len(windows):
+            return nothing()
+        bars = self._tape.bars(symbol, STEP, begin, end, use_rth=use_rth)
+        before = self._last_price(symbol, begin) if not len(bars) or bars.start[0] > windows[0] else None
+        if len(bars):
+            self._last_prices[symbol] = float(bars.close[-1])
+        return fill(bars, windows, before)
+
+    def _last_price(self, symbol: str, begin: int) -> float | None:
+        """Return the last price before `begin`, in or out of regular hours."""
+        if symbol not in self._last_prices:
+            for span in LAST_PRICE_WITHIN:
+                bars = self._tape.bars(symbol, STEP, begin - span, begin, use_rth=False)
+                if len(bars):
+                    self._last_prices[symbol] = float(bars.close[-1])
+                    break
+        return self._last_prices.get(symbol)
+
+
+def trading_windows(begin: int, end: int, *, use_rth: bool) -> Seconds:
+    """Return the starts of all five-second windows of trading in `[begin, end)`."""
+    starts = grid(hours(), hours().touching(begin, end, use_rth=use_rth), STEP, use_rth=use_rth)
+    first, last = np.searchsorted(starts, [begin, end])
+    return starts[first:last]
+
+
+def fill(bars: BarColumns, windows: Seconds, before: float | None) -> BarColumns:
+    """Return a bar for each window; where nobody traded it repeats the last price, `before` at first.
+
+    Windows before the first known price have no bar.
+    """
+    traded = select(bars, np.isin(bars.start, windows))
+    quiet = np.setdiff1d(windows, traded.start)
+    closes = np.append(traded.close, np.nan if before is None else before)
+    last = closes[np.searchsorted(traded.start, quiet) - 1]  # index -1 is the last element: `before`
+    known = ~np.isnan(last)
+    both = concatenate(traded, _flat(quiet[known], last[known]))
+    return select(both, np.argsort(both.start))
+
+
+def _flat(starts: Seconds, prices: Floats) -> BarColumns:
+    """Return bars in which nobody traded."""
+    nobody = np.zeros(len(starts), dtype=np.int64)
+    return BarColumns(starts, prices, prices, prices, prices, nobody.astype(np.float64), prices, nobody)

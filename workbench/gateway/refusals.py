@@ -1,0 +1,82 @@
+"""Why a request is refused: IB's codes with IB's words.
+
+The texts are those that real gateways were seen to send. Where none is on record the comment says so.
+The two letters after `request.-` are a class name of one build of TWS and change with every build: nobody may
+match on them.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+HMDS = "Historical Market Data Service error message:"
+VALIDATING = "Error validating request.-'bK' : cause - "
+
+NO_REQUEST = -1
+"""The request id of a notice that belongs to no request."""
+
+
+@dataclass(frozen=True, slots=True)
+class Notice:
+    """What message 4 tells: a code and its text."""
+
+    code: int
+    text: str
+
+
+class Refused(Exception):
+    """A request that IB answers by a notice instead of data."""
+
+    def __init__(self, notice: Notice) -> None:
+        self.notice = notice
+        super().__init__(f"{notice.code}: {notice.text}")
+
+
+def invalid(cause: str) -> Notice:
+    """Return the error of a request that fails validation."""
+    return Notice(321, VALIDATING + cause)
+
+
+def historical(cause: str) -> Notice:
+    """Return the error of the historical data service."""
+    return Notice(162, HMDS + cause)
+
+
+def no_data(symbol: str, exchange: str, what_to_show: str) -> Notice:
+    """Return the answer "there are no bars".
+
+    >>> no_data("DELL", "SMART", "TRADES").text
+    'Historical Market Data Service error message:HMDS query returned no data: DELL@SMART Trades'
+    """
+    kind = {"MIDPOINT": "MidPoint"}.get(what_to_show, what_to_show.capitalize())
+    return historical(f"HMDS query returned no data: {symbol}@{exchange} {kind}")
+
+
+UNKNOWN_CONTRACT = Notice(200, "No security definition has been found for the request")
+READ_ONLY = invalid("The API interface is currently in Read-Only mode.")
+ID_IN_USE = Notice(326, "Unable to connect as the client id is already in use. Retry with a unique client id.")
+DUPLICATE_ID = Notice(102, "Duplicate ticker ID.")
+INVALID_END = Notice(
+    10314,
+    "End Date/Time: The date, time, or time-zone entered is invalid. The correct format is yyyymmdd hh:mm:ss "
+    "xx/xxxx where yyyymmdd and xx/xxxx are optional. E.g.: 20031126 15:59:00 US/Eastern  Note that there is a "
+    "space between the date and time, and between the time and time-zone.  If no date is specified, current date "
+    "is assumed. If no time-zone is specified, local time-zone is assumed(deprecated).  You can also provide "
+    "yyyymmddd-hh:mm:ss time is in UTC. Note that there is a dash between the date and time in UTC notation.",
+)
+IMPLIED_ZONE = Notice(
+    2174,
+    "Warning: You submitted request with date-time attributes without explicit time zone. Please switch to use "
+    "yyyymmdd-hh:mm:ss in UTC or use instrument time zone, like US/Eastern. Implied time zone functionality will "
+    "be removed in the next API release",
+)
+NO_TICKS = Notice(
+    10089,
+    "Requested market data requires additional subscription for API. See link in 'Market Data Connections' dialog "
+    "for more details.",
+)
+FARMS = (
+    Notice(2104, "Market data farm connection is OK:usfarm"),
+    Notice(2106, "HMDS data farm connection is OK:ushmds"),
+    Notice(2158, "Sec-def data farm connection is OK:secdefnj"),
+)

@@ -1,0 +1,212 @@
+"""The gateway's sockets: a thin shell around `protocol.py`.
+
+One read loop a client, and one task that sends the live bars when they are due. Nothing is decided here but how
+much a client may leave unread.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import ipaddress
+import logging
+import os
+import signal
+import sys
+import threading
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager, suppress
+
+from workbench.errors import GatewayError
+from workbench.gateway.clock import GatewayClock
+from workbench.gateway.protocol import Gateway, GatewayConnection, Hangup, Ignored, Send
+from workbench.gateway.tape import Tape
+
+log = logging.getLogger(__name__)
+
+READ_SIZE = 2048  # a score of requests: others get their turn before the next are answered
+UNREAD_LIMIT = 16 << 20  # bytes that a client may leave unread before it is dropped
+GRACE_S = 1.0  # how long closing waits until clients have read what was sent to them
+HOST = "127.0.0.1"
+
+
+class GatewayServer:
+    """A gateway that listens on TCP."""
+
+    def __init__(self, tape: Tape, clock: GatewayClock | None = None, host: str = HOST, port: int = 0) -> None:
+        self.gateway = Gateway(tape)
+        self.clock = clock or GatewayClock()
+        self.host = host
+        self._requested_port = port
+        self._writers: dict[GatewayConnection, asyncio.StreamWriter] = {}
+        self._wanted = asyncio.Event()
+        self._empty = asyncio.Event()
+        self._empty.set()
+        self._server: asyncio.Server | None = None
+        self._ticker: asyncio.Task[None] | None = None
+
+    @property
+    def port(self) -> int:
+        """The port that is listened on; the one taken when 0 was asked for."""
+        if self._server is None:
+            return self._requested_port
+        return int(self._server.sockets[0].getsockname()[1])
+
+    async def start(self) -> None:
+        """Listen. Raises GatewayError when the address cannot be taken."""
+        if not _is_loopback(self.host):
+            log.warning("the gateway listens on %s: every machine that reaches it may connect", self.host)
+        try:
+            self._server = await asyncio.start_server(self._serve, self.host, self._requested_port)
+        except OSError as error:
+            raise GatewayError(
+                f"the gateway cannot listen on {self.host}:{self._requested_port} ({error.strerror or error}). Is TWS, "
+                "IB Gateway or another built-in gateway running there? Choose another port, or 0 for a free one."
+            ) from error
+        self._ticker = asyncio.create_task(self._send_live_bars())
+
+    async def close(self) -> None:
+        """Stop listening, hang up on every client and wait until all is done."""
+        if self._server is None or self._ticker is None:
+            return
+        self._server.close()
+        self._ticker.cancel()
+        await asyncio.gather(self._ticker, return_exceptions=True)
+        for hang_up in (asyncio.StreamWriter.close, _abort):
+            for writer in self._writers.values():
+                hang_up(writer)
+            await self._all_gone(GRACE_S)
+        await self._server.wait_closed()
+
+    async def _all_gone(self, seconds: float) -> None:
+        """Wait until every client's task has ended, at most some seconds."""
+        with suppress(TimeoutError):
+            await asyncio.wait_for(self._empty.wait(), seconds)
+
+    async def _serve(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        connection = GatewayConnection(self.gateway)
+        self._writers[connection] = writer
+        self._empty.clear()
+        try:
+            await self._converse(connection, reader, writer)
+        except OSError as error:
+            log.info("a client is gone: %s", error)
+        finally:
+            connection.close()
+            writer.close()
+            with suppress(OSError):
+                await writer.wait_closed()
+            del self._writers[connection]
+            if not self._writers:
+                self._empty.set()
+
+    async def _converse(
+        self, connection: GatewayConnection, reader: asyncio.StreamReader, writer: asyncio.StreamWriter
+    ) -> None:
+        while data := await reader.read(READ_SIZE):
+            for effect in connection.receive(data, now=self.clock.now()):
+                match effect:
+                    case Send(data=out):
+                        writer.write(out)
+                    case Ignored(message=message):
+                        log.info("ignored a message: %s", message)
+                    case Hangup(reason=reason):
+                        log.warning("hung up on a client: %s", reason)
+                        return
+            self._wanted.set()
+            await writer.drain()
+
+    async def _send_live_bars(self) -> None:
+        while True:
+            due = self.gateway.live.next_due(self.clock.now())
+            if due is None:
+                self._wanted.clear()
+                await self._wanted.wait()
+                continue
+            await asyncio.sleep(self.clock.real_seconds_until(due))
+            for connection, data in self.gateway.tick(self.clock.now()):
+                self._push(connection, data)
+
+    def _push(self, connection: GatewayConnection, data: bytes) -> None:
+        writer = self._writers[connection]
+        writer.write(data)
+        if writer.transport.get_write_buffer_size() > UNREAD_LIMIT:
+            log.warning("dropped a client that left more than %d bytes unread", UNREAD_LIMIT)
+            writer.transport.abort()
+
+
+def _abort(writer: asyncio.StreamWriter) -> None:
+    writer.transport.abort()
+
+
+def _is_loopback(host: str) -> bool:
+    try:
+        return ipaddress.ip_address(host).is_loopback
+    except ValueError:
+        return host == "localhost"
+
+
+def serve(
+    tape: Tape,
+    clock: GatewayClock | None = None,
+    host: str = HOST,
+    port: int = 0,
+    *,
+    on_ready: Callable[[str, int], None],
+    until_stdin_closes: bool = False,
+) -> None:
+    """Run a gateway until SIGINT or SIGTERM; call `on_ready(host, port)` when it listens.
+
+    With `until_stdin_closes` it also ends at the end of standard input: a process that was started by another with
+    a pipe there ends with its parent, however that dies.
+
+    Raises GatewayError when the address cannot be taken.
+    """
+    with suppress(KeyboardInterrupt):
+        asyncio.run(_serve(GatewayServer(tape, clock, host, port), on_ready, until_stdin_closes=until_stdin_closes))
+
+
+async def _serve(server: GatewayServer, on_ready: Callable[[str, int], None], *, until_stdin_closes: bool) -> None:
+    loop, stop = asyncio.get_running_loop(), asyncio.Event()
+    for number in (signal.SIGINT, signal.SIGTERM):
+        with suppress(NotImplementedError):  # Windows: there SIGINT is a KeyboardInterrupt
+            loop.add_signal_handler(number, stop.set)
+    if until_stdin_closes:
+        threading.Thread(target=_await_end_of_stdin, args=(loop, stop), daemon=True).start()
+    await server.start()
+    try:
+        on_ready(server.host, server.port)
+        await stop.wait()
+    finally:
+        await server.close()
+
+
+def _await_end_of_stdin(loop: asyncio.AbstractEventLoop, stop: asyncio.Event) -> None:
+    """Set `stop` at the end of standard input; read the descriptor, since `sys.stdin` would lock at exit."""
+    with suppress(OSError):
+        while os.read(sys.stdin.fileno(), 4096):
+            pass
+    with suppress(RuntimeError):  # the loop has ended for another reason
+        loop.call_soon_threadsafe(stop.set)
+
+
+@contextmanager
+def running(tape: Tape, clock: GatewayClock | None = None, host: str = HOST, port: int = 0) -> Iterator[GatewayServer]:
+    """Run a gateway on a thread of its own while the context lasts.
+
+    with running(tape) as gateway:
+        ib.connect(gateway.host, gateway.port)
+    """
+    loop = asyncio.new_event_loop()
+    thread = threading.Thread(target=loop.run_forever, name="gateway", daemon=True)
+    thread.start()
+    server = GatewayServer(tape, clock, host, port)
+    try:
+        asyncio.run_coroutine_threadsafe(server.start(), loop).result()
+        try:
+            yield server
+        finally:
+            asyncio.run_coroutine_threadsafe(server.close(), loop).result()
+    finally:
+        loop.call_soon_threadsafe(loop.stop)
+        thread.join()
+        loop.close()
