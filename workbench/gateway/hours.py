@@ -6,6 +6,7 @@ serves must be an independent witness for the session logic of the client side.
 
 from __future__ import annotations
 
+import warnings
 from functools import cache
 from zoneinfo import ZoneInfo
 
@@ -25,14 +26,14 @@ class Hours:
     def __init__(self) -> None:
         import exchange_calendars
 
-        calendar = exchange_calendars.get_calendar("XNYS", start=FIRST_SESSION)
+        with warnings.catch_warnings():  # exchange_calendars 4.13 uses what pandas 3.1 deprecates
+            warnings.filterwarnings("ignore", message="Series.values", category=DeprecationWarning)
+            calendar = exchange_calendars.get_calendar("XNYS", start=FIRST_SESSION)
         wall = calendar.opens.dt.tz_convert(NEW_YORK).dt.tz_localize(None)
         utc = calendar.opens.dt.tz_localize(None)
         self.labels: Seconds = calendar.sessions.to_numpy().astype("datetime64[s]").astype(np.int64)
         self.opens: Seconds = utc.to_numpy().astype("datetime64[s]").astype(np.int64)
-        self.closes: Seconds = (
-            calendar.closes.dt.tz_localize(None).to_numpy().astype("datetime64[s]").astype(np.int64)
-        )
+        self.closes: Seconds = calendar.closes.dt.tz_localize(None).to_numpy().astype("datetime64[s]").astype(np.int64)
         self.utc_offsets: Seconds = (wall - utc).dt.total_seconds().to_numpy().astype(np.int64)
         self.pre_opens = self.opens - PRE_MARKET_S
         self.post_closes = self.closes + POST_MARKET_S

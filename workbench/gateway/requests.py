@@ -267,13 +267,12 @@ def parse(texts: Sequence[str]) -> Request | None:
     message_id, rest = _integer(texts[0] if texts else ""), iter(texts[1:])
     if message_id in VERSIONED:
         next(rest, None)
-        return _read(VERSIONED[message_id], rest)
-    return _read(UNVERSIONED[message_id], rest) if message_id in UNVERSIONED else None
+    layout = VERSIONED.get(message_id) or UNVERSIONED.get(message_id)
+    return _read(layout, rest) if layout else None
 
 
 def _read(layout: type[T], texts: Iterator[str]) -> T:
-    key: type[object] = layout  # mypy holds `type[T]` for unhashable
-    return layout(*[reader(texts) for reader in _readers(key)])
+    return layout(*[reader(texts) for reader in _all_readers()[layout]])
 
 
 def _integer(text: str) -> int:
@@ -299,8 +298,13 @@ _CONVERTERS: dict[type, Callable[[str], Any]] = {int: _integer, float: _number, 
 
 
 @cache
+def _all_readers() -> dict[type[object], tuple[Reader, ...]]:
+    """Return a reader for each wire field of each request."""
+    layouts: set[type[object]] = {ContractQuery, *VERSIONED.values(), *UNVERSIONED.values()}
+    return {layout: _readers(layout) for layout in layouts}
+
+
 def _readers(layout: type[Any]) -> tuple[Reader, ...]:
-    """Return a reader for each wire field of a request."""
     hints = get_type_hints(layout)
     return tuple(_reader(hints[field.name]) for field in fields(layout))
 

@@ -18,6 +18,7 @@ from contextlib import contextmanager, suppress
 
 from workbench.errors import GatewayError
 from workbench.gateway.clock import GatewayClock
+from workbench.gateway.hours import hours
 from workbench.gateway.protocol import Gateway, GatewayConnection, Hangup, Ignored, Send
 from workbench.gateway.tape import Tape
 
@@ -53,6 +54,7 @@ class GatewayServer:
 
     async def start(self) -> None:
         """Listen. Raises GatewayError when the address cannot be taken."""
+        await asyncio.to_thread(hours)  # reading the calendar takes half a second; no request shall wait for it
         if not _is_loopback(self.host):
             log.warning("the gateway listens on %s: every machine that reaches it may connect", self.host)
         try:
