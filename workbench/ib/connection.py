@@ -1,0 +1,232 @@
+"""The connection to TWS, IB Gateway or the built-in gateway."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from collections.abc import Coroutine
+from datetime import UTC, datetime
+from types import TracebackType
+from typing import TYPE_CHECKING, Any, Self, TypeVar
+
+import pandas as pd
+
+from workbench.errors import Disconnected, RequestTimeout
+from workbench.ib.dial import IBConnectionConfig, dial, hang_up, source_of
+from workbench.ib.history import request_bars, request_head_timestamp
+from workbench.ib.loop import LoopThread
+from workbench.ib.plan import HistoryRequest
+from workbench.ib.translate import check_duration, parse_bar_size
+from workbench.market.coverage import as_utc
+from workbench.market.sessions import session_calendar
+from workbench.market.universe import Universe, default_universe
+
+if TYPE_CHECKING:
+    import ib_insync
+
+logger = logging.getLogger(__name__)
+# ib_insync logs as errors what we raise as errors; without a handler of the user's, nobody wants it on the terminal.
+logging.getLogger("ib_insync").addHandler(logging.NullHandler())
+
+T = TypeVar("T")
+
+_CURRENT_TIME_SPACING_S = 1.1  # IB ignores a second question within one second, and ib_insync then waits for ever
+_CURRENT_TIME_TIMEOUT_S = 10.0
+
+
+class IBDataManager:
+    """A connection to IB that any thread, cell or loop may use.
+
+    ib_insync runs on a thread and loop of its own. Methods block until they have their answer; each has a twin whose
+    name ends in `_async`, to await in code that lives on a loop. Use it as a context manager, or call `connect` and
+    `disconnect`. The session asked for is read-only: nothing here can place an order.
+    """
+
+    def __init__(self, config: IBConnectionConfig | None = None, *, universe: Universe | None = None) -> None:
+        self.config = config or IBConnectionConfig()
+        self.universe = universe or default_universe()
+        self._thread: LoopThread | None = None
+        self._ib: ib_insync.IB | None = None
+        self._clock_lock = asyncio.Lock()
+        self._clock_read: tuple[float, datetime] | None = None  # loop time, IB's time
+
+    def __repr__(self) -> str:
+        return f"IBDataManager({self.config}, {'connected' if self.connected else 'not connected'})"
+
+    def __enter__(self) -> Self:
+        self.connect()
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self.disconnect()
+
+    @property
+    def connected(self) -> bool:
+        """Whether the connection stands."""
+        return self._ib is not None and self._ib.isConnected()
+
+    @property
+    def source(self) -> str:
+        """Where this connection's bars come from: `IB`, or a built-in gateway and the tape that it plays."""
+        accounts = self._connected_ib().managedAccounts()
+        return source_of(accounts[0] if accounts else "")
+
+    def connect(self) -> None:
+        """Connect; do nothing when connected already. Raises `ConnectionFailed`, saying what to check."""
+        if self.connected:
+            return
+        self.disconnect()
+        self._thread = LoopThread(f"ib {self.config}")
+        try:
+            self._ib = self._thread.run(dial(self.config))
+        except BaseException:
+            self.disconnect()
+            raise
+        logger.info("connected to %s", self.config)
+
+    async def connect_async(self) -> None:
+        """Connect, without blocking the caller's loop."""
+        await asyncio.to_thread(self.connect)
+
+    def disconnect(self) -> None:
+        """End the connection; requests under way fail with `Disconnected`."""
+        thread, ib, self._thread, self._ib = self._thread, self._ib, None, None
+        self._clock_read = None
+        if thread is None:
+            return
+        if ib is not None:
+            thread.run(hang_up(ib))
+            logger.info("disconnected from %s", self.config)
+        thread.close()
+
+    async def disconnect_async(self) -> None:
+        """End the connection, without blocking the caller's loop."""
+        await asyncio.to_thread(self.disconnect)
+
+    def fetch_historical_bars(
+        self,
+        symbol: str,
+        bar_size: str,
+        duration: str,
+        what_to_show: str = "TRADES",
+        *,
+        end: datetime | None = None,
+        use_rth: bool = True,
+    ) -> pd.DataFrame:
+        """Return the complete bars that reach back by `duration` from `end`, indexed by their start in UTC.
+
+        `bar_size` is IB's (`15 mins`) or our timeframe (`15min`); `duration` is IB's (`5 D`, `2 Y`); `end` is now
+        unless given, with its time zone. The bar that is still forming is left out. An empty frame is IB's word
+        that it has nothing; any failure is an `IBError`.
+
+            >>> ib.fetch_historical_bars("AAPL", "15 mins", "5 D")  # doctest: +SKIP
+        """
+        return self._run(self._fetch(symbol, bar_size, duration, what_to_show, end=end, use_rth=use_rth))
+
+    async def fetch_historical_bars_async(
+        self,
+        symbol: str,
+        bar_size: str,
+        duration: str,
+        what_to_show: str = "TRADES",
+        *,
+        end: datetime | None = None,
+        use_rth: bool = True,
+    ) -> pd.DataFrame:
+        """Return what `fetch_historical_bars` does, to await."""
+        return await self._run_async(self._fetch(symbol, bar_size, duration, what_to_show, end=end, use_rth=use_rth))
+
+    def fetch(
+        self, symbol: str, request: HistoryRequest, *, what_to_show: str = "TRADES", use_rth: bool = True
+    ) -> pd.DataFrame:
+        """Return IB's answer to one planned request, the forming bar included."""
+        return self._run(self._request(symbol, request, what_to_show, use_rth=use_rth))
+
+    async def fetch_async(
+        self, symbol: str, request: HistoryRequest, *, what_to_show: str = "TRADES", use_rth: bool = True
+    ) -> pd.DataFrame:
+        """Return what `fetch` does, to await."""
+        return await self._run_async(self._request(symbol, request, what_to_show, use_rth=use_rth))
+
+    def fetch_head_timestamp(self, symbol: str, what_to_show: str = "TRADES", *, use_rth: bool = True) -> datetime:
+        """Return the earliest instant (UTC) of which IB has data."""
+        return self._run(self._head_timestamp(symbol, what_to_show, use_rth=use_rth))
+
+    async def fetch_head_timestamp_async(
+        self, symbol: str, what_to_show: str = "TRADES", *, use_rth: bool = True
+    ) -> datetime:
+        """Return what `fetch_head_timestamp` does, to await."""
+        return await self._run_async(self._head_timestamp(symbol, what_to_show, use_rth=use_rth))
+
+    def current_time(self) -> datetime:
+        """Return the gateway's time (UTC), at most about a second old and never ahead of it."""
+        return self._run(self._current_time())
+
+    async def current_time_async(self) -> datetime:
+        """Return what `current_time` does, to await."""
+        return await self._run_async(self._current_time())
+
+    async def _head_timestamp(self, symbol: str, what_to_show: str, *, use_rth: bool) -> datetime:
+        return await request_head_timestamp(
+            self._connected_ib(),
+            self.universe.contract(symbol),
+            what_to_show=what_to_show,
+            use_rth=use_rth,
+            timeout_s=self.config.request_timeout_s,
+        )
+
+    async def _fetch(
+        self, symbol: str, bar_size: str, duration: str, what_to_show: str, *, end: datetime | None, use_rth: bool
+    ) -> pd.DataFrame:
+        request = HistoryRequest(
+            parse_bar_size(bar_size), check_duration(duration), as_utc(end) if end is not None else None
+        )
+        bars = await self._request(symbol, request, what_to_show, use_rth=use_rth)
+        now = await self._current_time()
+        limit = session_calendar(use_rth=use_rth).complete_until(now, request.timeframe)
+        return bars[bars.index < limit]
+
+    async def _request(self, symbol: str, request: HistoryRequest, what_to_show: str, *, use_rth: bool) -> pd.DataFrame:
+        bars = await request_bars(
+            self._connected_ib(),
+            self.universe.contract(symbol),
+            request,
+            what_to_show=what_to_show,
+            use_rth=use_rth,
+            timeout_s=self.config.request_timeout_s,
+        )
+        bars.attrs["source"] = self.source
+        return bars
+
+    async def _current_time(self) -> datetime:
+        loop, ib = asyncio.get_running_loop(), self._connected_ib()
+        async with self._clock_lock:
+            if self._clock_read and loop.time() - self._clock_read[0] < _CURRENT_TIME_SPACING_S:
+                return self._clock_read[1]
+            try:
+                told = await asyncio.wait_for(ib.reqCurrentTimeAsync(), _CURRENT_TIME_TIMEOUT_S)
+            except TimeoutError as error:
+                raise RequestTimeout(f"{self.config} did not tell its time; restart TWS or IB Gateway") from error
+            except ConnectionError as error:
+                raise Disconnected(f"{self.config}: the connection ended; connect again") from error
+            self._clock_read = (loop.time(), told.astimezone(UTC))
+            return self._clock_read[1]
+
+    def _connected_ib(self) -> ib_insync.IB:
+        if self._ib is None or not self._ib.isConnected():
+            raise Disconnected(f"not connected to {self.config}; call connect()")
+        return self._ib
+
+    def _run(self, coroutine: Coroutine[Any, Any, T]) -> T:
+        return self._running_thread(coroutine).run(coroutine)
+
+    async def _run_async(self, coroutine: Coroutine[Any, Any, T]) -> T:
+        return await asyncio.wrap_future(self._running_thread(coroutine).submit(coroutine))
+
+    def _running_thread(self, coroutine: Coroutine[Any, Any, Any]) -> LoopThread:
+        if self._thread is None:
+            coroutine.close()
+            raise Disconnected(f"not connected to {self.config}; call connect()")
+        return self._thread

@@ -1,0 +1,94 @@
+"""Opening and closing a connection: the one place that knows how ib_insync fails to."""
+
+from __future__ import annotations
+
+import asyncio
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from workbench.errors import ConnectionFailed
+from workbench.ib.translate import to_error
+
+if TYPE_CHECKING:
+    import ib_insync
+
+_CLIENT_ID_IN_USE = 326
+_PORTS = {7497: "TWS paper", 7496: "TWS live", 4002: "IB Gateway paper", 4001: "IB Gateway live"}
+
+
+@dataclass(frozen=True, slots=True)
+class IBConnectionConfig:
+    """Where IB listens: TWS paper 7497, TWS live 7496, IB Gateway paper 4002, live 4001.
+
+    `timeout` is in seconds and bounds the connecting; `request_timeout_s` bounds each historical request.
+    """
+
+    host: str = "127.0.0.1"
+    port: int = 7497
+    client_id: int = 1
+    timeout: float = 20.0
+    readonly: bool = True
+    request_timeout_s: float = 60.0
+
+    def __str__(self) -> str:
+        named = f" ({_PORTS[self.port]})" if self.port in _PORTS else ""
+        return f"{self.host}:{self.port}{named}"
+
+
+async def dial(config: IBConnectionConfig) -> ib_insync.IB:
+    """Open a connection on the running loop, or raise `ConnectionFailed`."""
+    from ib_insync import IB
+
+    ib = IB()
+    ib.RaiseRequestErrors = True
+    refused: asyncio.Future[ConnectionFailed] = asyncio.get_running_loop().create_future()
+
+    def on_error(_request_id: int, code: int, text: str, _contract: object) -> None:
+        # ib_insync only logs this one, and waits its whole time-out.
+        if code == _CLIENT_ID_IN_USE and not refused.done():
+            refused.set_result(ConnectionFailed(str(to_error(code, text, request=f"client id {config.client_id}"))))
+
+    ib.errorEvent += on_error
+    connecting = asyncio.ensure_future(
+        ib.connectAsync(config.host, config.port, config.client_id, config.timeout, config.readonly)
+    )
+    try:
+        await asyncio.wait({connecting, refused}, return_when=asyncio.FIRST_COMPLETED)
+        if refused.done():
+            raise refused.result()
+        await connecting
+    except (OSError, TimeoutError) as error:
+        raise ConnectionFailed(_explain(config, error)) from error
+    finally:
+        ib.errorEvent -= on_error
+        connecting.cancel()
+        if not ib.isConnected():
+            ib.disconnect()
+    return ib
+
+
+def _explain(config: IBConnectionConfig, error: Exception) -> str:
+    if isinstance(error, TimeoutError):
+        return (
+            f"{config.host}:{config.port} accepted the connection but did not answer within {config.timeout:.0f} s. "
+            "Look at TWS or IB Gateway: a dialog may wait there for your consent, or it is still logging in"
+        )
+    ports = ", ".join(f"{name} {port}" for port, name in _PORTS.items())
+    return (
+        f"nobody answers at host {config.host}, port {config.port} ({error}). Check that TWS or IB Gateway runs and is "
+        f"logged in, that its API is enabled (Configure, API, Settings: Enable ActiveX and Socket Clients), that this "
+        f"machine is a trusted IP, and that the port is the one it shows ({ports}). "
+        "Without settings of ib.host and ib.port the built-in gateway is used"
+    )
+
+
+async def hang_up(ib: ib_insync.IB) -> None:
+    """Close a connection, on its own loop."""
+    ib.disconnect()
+
+
+def source_of(account: str) -> str:
+    """Return the source that an account stands for: the built-in gateway names its tape in its account."""
+    if account.startswith("SIMULATED"):
+        return f"built-in gateway ({account})"
+    return f"replay ({account})" if account.startswith("REPLAY") else "IB"

@@ -1,0 +1,142 @@
+"""The border with ib_insync: our contracts, timeframes and errors in its terms, and its bars in ours."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterable
+from datetime import UTC, date, datetime
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import pandas as pd
+
+from workbench.errors import (
+    ConnectionFailed,
+    Disconnected,
+    IBError,
+    InvalidInput,
+    NoPermission,
+    PacingViolation,
+    RequestRefused,
+    UnknownContract,
+)
+from workbench.market.bars import COLUMNS, TIMESTAMP, empty_bars
+from workbench.market.contracts import Contract
+from workbench.market.timeframes import TIMEFRAMES, Timeframe, parse_timeframe
+
+if TYPE_CHECKING:
+    import ib_insync
+
+BAR_SIZES = {
+    "5sec": "5 secs",
+    "1min": "1 min",
+    "5min": "5 mins",
+    "15min": "15 mins",
+    "1hour": "1 hour",
+    "4hour": "4 hours",
+    "1day": "1 day",
+}
+"""IB's bar size of each timeframe."""
+
+_TIMEFRAME_OF = {bar_size: TIMEFRAMES[name] for name, bar_size in BAR_SIZES.items()}
+_DURATION = re.compile(r"[1-9]\d* [SDWMY]")
+
+
+def parse_bar_size(text: str) -> Timeframe:
+    """Return the timeframe of IB's bar size, or of our own name of it.
+
+    >>> parse_bar_size("15 mins") is parse_bar_size("15min")
+    True
+    """
+    return _TIMEFRAME_OF.get(text) or parse_timeframe(text)
+
+
+def check_duration(text: str) -> str:
+    """Return IB's duration string, or raise `InvalidInput`."""
+    if not _DURATION.fullmatch(text):
+        raise InvalidInput(f"{text!r} is no duration; IB has S, D, W, M, Y after a number: '5 D', '6 M', '2 Y'")
+    return text
+
+
+def format_end(moment: datetime | None) -> str:
+    """Return the end of a request in the form that does not depend on the time zone of TWS; None is now."""
+    return "" if moment is None else f"{moment.astimezone(UTC):%Y%m%d-%H:%M:%S}"
+
+
+def to_ib_contract(contract: Contract) -> ib_insync.Contract:
+    """Return IB's contract of a line of the universe: an index is no stock, an ETF is."""
+    from ib_insync import Index, Stock
+
+    if contract.kind == "index":
+        return Index(contract.symbol, contract.exchange, contract.currency)
+    return Stock(contract.symbol, contract.exchange, contract.currency, primaryExchange=contract.primary_exchange)
+
+
+def to_bars(received: Iterable[Any]) -> pd.DataFrame:
+    """Return ib_insync's bars, asked for with formatDate=2, as a frame of ours.
+
+    IB marks what it does not know by -1 (the volume of quotes) or 0 (the average price of an index): volume
+    becomes 0, average and bar_count become NaN.
+    """
+    rows = [(bar.open, bar.high, bar.low, bar.close, bar.volume, bar.average, bar.barCount) for bar in received]
+    if not rows:
+        return empty_bars()
+    index = pd.DatetimeIndex([_to_moment(bar.date) for bar in received], name=TIMESTAMP).as_unit("us")
+    bars = pd.DataFrame(np.array(rows, dtype=np.float64), index=index, columns=list(COLUMNS))
+    bars["volume"] = bars["volume"].clip(lower=0)
+    bars["average"] = bars["average"].where(bars["average"] > 0)
+    bars["bar_count"] = bars["bar_count"].where(bars["bar_count"] >= 0)
+    return bars
+
+
+def _to_moment(stamp: date | datetime) -> datetime:
+    """Return a bar's start in UTC; a daily bar comes as a date."""
+    if isinstance(stamp, datetime):
+        return stamp.astimezone(UTC)
+    return datetime(stamp.year, stamp.month, stamp.day, tzinfo=UTC)
+
+
+_ERRORS: dict[int, type[IBError]] = {
+    100: PacingViolation,
+    200: UnknownContract,
+    203: NoPermission,
+    326: ConnectionFailed,
+    354: NoPermission,
+    502: ConnectionFailed,
+    504: Disconnected,
+    10089: NoPermission,
+    10091: NoPermission,
+    10168: NoPermission,
+    10186: NoPermission,
+}
+_TEXTS: dict[str, type[IBError]] = {
+    "pacing violation": PacingViolation,
+    "simultaneous api historical": PacingViolation,
+    "no market data permissions": NoPermission,
+    "requires additional subscription": NoPermission,
+}
+"""Codes such as 162, 322 and 420 stand for many things: their text tells which."""
+
+_NEXT_STEPS: dict[type[IBError], str] = {
+    UnknownContract: "check the symbol, its kind and its primary exchange in data/universe.csv",
+    NoPermission: "subscribe to the market data in IB's Client Portal, or leave the symbol out",
+    PacingViolation: "wait a minute, then repeat the request",
+    ConnectionFailed: "choose another client_id, or end the program that holds this one",
+}
+
+
+def to_error(code: int, text: str, *, request: str) -> IBError:
+    """Name the error IB reported for `request`.
+
+    >>> print(to_error(200, "No security definition has been found", request="bars of XYZ"))
+    bars of XYZ: No security definition has been found; check the symbol, ... (IB code 200)
+    """
+    by_text = (kind for part, kind in _TEXTS.items() if part in text.lower())
+    kind = _ERRORS.get(code) or next(by_text, RequestRefused)
+    step = f"; {_NEXT_STEPS[kind]}" if kind in _NEXT_STEPS else ""
+    return kind(f"{request}: {text.rstrip('.')}{step}", code=code)
+
+
+def is_confirmed_empty(code: int, text: str) -> bool:
+    """Return whether IB says that it has no bars in what was asked for: an answer, not a failure."""
+    return code == 162 and "returned no data" in text.lower()
