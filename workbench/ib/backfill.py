@@ -48,13 +48,13 @@ _IN_FLIGHT = 6
 
 @dataclass(frozen=True, slots=True)
 class SeriesReport:
-    """What a backfill did to one series. `error` says why it could not be finished, or is empty."""
+    """What a backfill did to one series. `error` is why it could not be finished."""
 
     symbol: str
     timeframe: str
     requests: int = 0
     saved: SaveReport = field(default_factory=SaveReport)
-    error: str = ""
+    error: WorkbenchError | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -67,7 +67,7 @@ class BackfillReport:
     @property
     def failed(self) -> tuple[SeriesReport, ...]:
         """The series that could not be finished."""
-        return tuple(report for report in self.series if report.error)
+        return tuple(report for report in self.series if report.error is not None)
 
     @property
     def requests(self) -> int:
@@ -82,7 +82,15 @@ class BackfillReport:
     def to_frame(self) -> pd.DataFrame:
         """Return the report as a table, a row a series."""
         rows = [
-            (one.symbol, one.timeframe, one.requests, one.saved.added, one.saved.revised, one.saved.removed, one.error)
+            (
+                one.symbol,
+                one.timeframe,
+                one.requests,
+                one.saved.added,
+                one.saved.revised,
+                one.saved.removed,
+                str(one.error or ""),
+            )
             for one in self.series
         ]
         return pd.DataFrame(rows, columns=["symbol", "timeframe", "requests", "added", "revised", "removed", "error"])
@@ -189,7 +197,8 @@ class _SeriesFill:
         self._ib, self._store, self._symbol, self._prices = ib, store, symbol, prices
         self._calendar = session_calendar(use_rth=prices.use_rth)
         self._final = self._calendar.complete_until(parse_moment(FIRST_DATE), timeframe)
-        self._answered, self._saved, self._error = 0, SaveReport(), ""
+        self._answered, self._saved = 0, SaveReport()
+        self._error: WorkbenchError | None = None
 
     def plan(self, wanted: Interval | None, now: datetime) -> None:
         """Find out what is missing in `wanted`."""
@@ -247,4 +256,4 @@ class _SeriesFill:
         try:
             yield
         except WorkbenchError as error:
-            self._error, self.requests = str(error), []
+            self._error, self.requests = error, []

@@ -1,0 +1,67 @@
+"""A Jupyter-first research workbench for a momentum-reversal trader on Interactive Brokers.
+
+    import workbench as wb
+
+    desk = wb.open()
+    desk.backfill(["AAPL", "MSFT"])
+    bars = desk.store.load_bars("AAPL", "15min")
+
+Without settings it works on the built-in gateway, a simulated market that speaks IB's protocol.
+"""
+
+from __future__ import annotations
+
+from importlib import import_module
+from importlib.metadata import version
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from workbench.app import Workbench
+    from workbench.app import open_workbench as open  # noqa: A004  the name is the product's
+    from workbench.display.charts import price_chart
+    from workbench.errors import WorkbenchError
+    from workbench.ib.backfill import download_historical_universe
+    from workbench.ib.connection import IBDataManager
+    from workbench.ib.dial import IBConnectionConfig
+    from workbench.indicators.engine import IndicatorEngine
+    from workbench.store.database import DatabaseManager
+    from workbench.store.historical import HistoricalDataManager
+
+__version__ = version("workbench")
+
+_HOMES = {
+    "DatabaseManager": "workbench.store.database",
+    "HistoricalDataManager": "workbench.store.historical",
+    "IBConnectionConfig": "workbench.ib.dial",
+    "IBDataManager": "workbench.ib.connection",
+    "IndicatorEngine": "workbench.indicators.engine",
+    "Workbench": "workbench.app",
+    "WorkbenchError": "workbench.errors",
+    "download_historical_universe": "workbench.ib.backfill",
+    "open": "workbench.app",
+    "price_chart": "workbench.display.charts",
+}
+
+__all__ = [
+    "DatabaseManager",
+    "HistoricalDataManager",
+    "IBConnectionConfig",
+    "IBDataManager",
+    "IndicatorEngine",
+    "Workbench",
+    "WorkbenchError",
+    "download_historical_universe",
+    "open",
+    "price_chart",
+]
+
+
+def __getattr__(name: str) -> object:
+    """Load a public name when it is first used: `workbench --help` and a kernel's start stay quick."""
+    if name not in _HOMES:
+        raise AttributeError(f"workbench has no {name!r}; it has {', '.join(__all__)}")
+    return getattr(import_module(_HOMES[name]), "open_workbench" if name == "open" else name)
+
+
+def __dir__() -> list[str]:
+    return [*__all__, "__version__"]

@@ -1,0 +1,138 @@
+"""The workbench: settings in, parts out. The only place that wires everything."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from datetime import date, datetime
+from functools import cached_property
+from types import TracebackType
+from typing import Self
+
+from workbench.gateway.process import GatewayProcess
+from workbench.ib.backfill import DEFAULT_TIMEFRAMES, BackfillReport, download_historical_universe
+from workbench.ib.connection import IBDataManager
+from workbench.ib.dial import IBConnectionConfig
+from workbench.indicators.engine import IndicatorEngine
+from workbench.market.universe import Universe, default_universe, parse_universe
+from workbench.settings import GatewaySettings, Settings, load_settings
+from workbench.store.database import DatabaseManager
+from workbench.store.historical import HistoricalDataManager
+
+
+def open_workbench(gateway: str = "", *, settings: Settings | None = None) -> Workbench:
+    """Open a workbench with the settings of the working folder; use it as a context manager, or close it.
+
+    `gateway` overrules the settings: `127.0.0.1:7497`, or `built-in`. Nothing is connected yet: the first use of
+    `.ib` does that, and starts the built-in gateway when no other is configured. What is stored can be read without.
+    """
+    return Workbench(settings or load_settings(gateway=gateway))
+
+
+class Workbench:
+    """The parts of a workbench: `.ib`, `.store`, `.db`, `.indicators`; and the jobs over them."""
+
+    def __init__(self, settings: Settings) -> None:
+        self.settings = settings
+        self.indicators = IndicatorEngine()
+        self._gateway: GatewayProcess | None = None
+        self._ib: IBDataManager | None = None
+
+    def __repr__(self) -> str:
+        connection = repr(self._ib) if self._ib else "not connected"
+        return f"Workbench(data in {self.settings.market_dir}, {connection})"
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self.close()
+
+    def close(self) -> None:
+        """Close what was opened: the connection, the built-in gateway, the database."""
+        if self._ib is not None:
+            self._ib.disconnect()
+            self._ib = None
+        if self._gateway is not None:
+            self._gateway.close()
+            self._gateway = None
+        if "db" in self.__dict__:
+            self.db.close()
+
+    @property
+    def ib(self) -> IBDataManager:
+        """The connection to IB, or to the built-in gateway; made when first used, and again when it was lost."""
+        if self._ib is None:
+            self._ib = IBDataManager(self._config(), universe=self.universe)
+        self._ib.connect()
+        return self._ib
+
+    @cached_property
+    def db(self) -> DatabaseManager:
+        """The database."""
+        return DatabaseManager(self.settings.database.get_secret_value())
+
+    @cached_property
+    def store(self) -> HistoricalDataManager:
+        """The bars on disk."""
+        return HistoricalDataManager(
+            self.settings.market_dir / "historical", universe=self.universe, database=self.db, update=self._update
+        )
+
+    @cached_property
+    def universe(self) -> Universe:
+        """The contracts: `universe.csv` in the data folder, or the list that comes with the package."""
+        path = self.settings.data_dir / "universe.csv"
+        return parse_universe(path.read_text(encoding="utf-8-sig")) if path.is_file() else default_universe()
+
+    def backfill(
+        self,
+        symbols: Sequence[str] = (),
+        timeframes: Sequence[str] = DEFAULT_TIMEFRAMES,
+        *,
+        since: str | date | datetime | None = None,
+        until: str | date | datetime | None = None,
+        what_to_show: str = "TRADES",
+        use_rth: bool = True,
+        progress: bool = True,
+    ) -> BackfillReport:
+        """Fetch and store what is missing; without symbols, of the whole universe.
+
+        See `workbench.download_historical_universe` for `since` and `until`.
+        """
+        return download_historical_universe(
+            self.ib,
+            self.store,
+            list(symbols) or list(self.universe),
+            timeframes,
+            since=since,
+            until=until,
+            what_to_show=what_to_show,
+            use_rth=use_rth,
+            progress=progress,
+        )
+
+    def _update(self, symbol: str, timeframe: str) -> BackfillReport:
+        """Fill one series from the begin of what is stored up to now, holes and all."""
+        held = next(iter(self.store.coverage(symbol, timeframe)), None)
+        report = self.backfill([symbol], [timeframe], since=held.begin if held else None, progress=False)
+        for failed in report.series:
+            if failed.error:
+                raise failed.error
+        return report
+
+    def _config(self) -> IBConnectionConfig:
+        ib = self.settings.ib
+        if self.settings.uses_built_in_gateway:
+            self._gateway = GatewayProcess(gateway_arguments(self.settings.gateway))
+            host, port = self._gateway.host, self._gateway.port
+        else:
+            host, port = ib.host or "127.0.0.1", ib.port or 7497
+        return IBConnectionConfig(host, port, ib.client_id, ib.timeout, ib.readonly, ib.request_timeout_s)
+
+
+def gateway_arguments(settings: GatewaySettings) -> list[str]:
+    """Return the settings of the built-in gateway as arguments of its command."""
+    arguments = ["--tape", settings.tape, "--speed", str(settings.speed), "--seed", str(settings.seed)]
+    return [*arguments, "--start", settings.start] if settings.start else arguments

@@ -1,0 +1,39 @@
+"""From what a user writes to what a gateway plays, and from when."""
+
+from __future__ import annotations
+
+from datetime import datetime
+from pathlib import Path
+
+from workbench.errors import GatewayError
+from workbench.gateway.hours import NEW_YORK
+from workbench.gateway.tape import Tape
+
+SIMULATED = "simulated"
+
+
+def open_tape(name: str, *, seed: int, start: float | None) -> Tape:
+    """Return the tape of that name: the simulated market, or the replay of a folder."""
+    if name == SIMULATED:
+        from workbench.gateway.simulated import SimulatedTape
+
+        begin = int(datetime.now(NEW_YORK).timestamp() if start is None else start)
+        return SimulatedTape(seed, start=begin)
+    from workbench.gateway.replay import ReplayTape
+
+    return ReplayTape(Path(name))
+
+
+def parse_start(text: str | None) -> float | None:
+    """Return exchange time such as `2026-11-20T09:25` in epoch seconds; None stays None.
+
+    >>> parse_start("2026-11-20T09:25")
+    1795184700.0
+    """
+    if text is None:
+        return None
+    try:
+        moment = datetime.fromisoformat(text)
+    except ValueError as error:
+        raise GatewayError(f"start {text!r} is no time; write exchange time such as 2026-11-20T09:25") from error
+    return (moment if moment.tzinfo else moment.replace(tzinfo=NEW_YORK)).timestamp()

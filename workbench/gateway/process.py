@@ -1,0 +1,72 @@
+"""The built-in gateway in a process of its own, as `workbench.open()` starts it."""
+
+from __future__ import annotations
+
+import queue
+import subprocess
+import sys
+import tempfile
+import threading
+from collections.abc import Sequence
+from typing import IO
+
+from workbench.errors import GatewayError
+
+READY = "ready"
+"""What the process writes when it listens: this word, its host and its port."""
+
+_START_TIMEOUT_S = 60.0
+_END_TIMEOUT_S = 5.0
+
+
+class GatewayProcess:
+    """A built-in gateway that ends with its owner, however that ends.
+
+    It listens on 127.0.0.1 and a free port. The pipe to its standard input is its leash: when the owner closes it,
+    or dies, the process ends.
+    """
+
+    def __init__(self, arguments: Sequence[str] = ()) -> None:
+        self._errors = tempfile.TemporaryFile()  # noqa: SIM115  closed with the process
+        command = [sys.executable, "-m", "workbench", "gateway", "--port", "0", "--embedded", *arguments]
+        self._process = subprocess.Popen(  # noqa: S603  this interpreter, our own module
+            command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=self._errors, text=True
+        )
+        try:
+            self.host, self.port = self._await_ready()
+        except BaseException:
+            self.close()
+            raise
+
+    def close(self) -> None:
+        """End the process and wait until it is gone."""
+        for pipe in (self._process.stdin, self._process.stdout):
+            if pipe is not None:
+                pipe.close()
+        try:
+            self._process.wait(_END_TIMEOUT_S)
+        except subprocess.TimeoutExpired:
+            self._process.kill()
+            self._process.wait()
+        self._errors.close()
+
+    def _await_ready(self) -> tuple[str, int]:
+        assert self._process.stdout is not None  # noqa: S101  Popen was asked for a pipe
+        first: queue.Queue[str] = queue.Queue()
+        threading.Thread(target=_put_line, args=(self._process.stdout, first), daemon=True).start()
+        try:
+            words = first.get(timeout=_START_TIMEOUT_S).split()
+        except queue.Empty:
+            words = []
+        if len(words) != 3 or words[0] != READY:
+            raise GatewayError(f"the built-in gateway did not start: {self._last_words()}")
+        return words[1], int(words[2])
+
+    def _last_words(self) -> str:
+        self._errors.seek(0)
+        text = self._errors.read().decode(errors="replace").strip()
+        return text.splitlines()[-1] if text else f"it said nothing within {_START_TIMEOUT_S:.0f} s"
+
+
+def _put_line(stream: IO[str], lines: queue.Queue[str]) -> None:
+    lines.put(stream.readline())

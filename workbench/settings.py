@@ -1,0 +1,129 @@
+"""Settings: from `workbench.toml` in the working folder, overruled by the environment.
+
+    # workbench.toml
+    data_dir = "data"
+    database_url = "postgresql+psycopg://me:secret@localhost/trading"   # or the variable DATABASE_URL
+
+    [ib]                    # leave it out to use the built-in gateway
+    port = 7497             # TWS paper 7497, live 7496; IB Gateway paper 4002, live 4001
+    client_id = 1
+
+    [gateway]               # the built-in gateway
+    tape = "simulated"      # or a folder of bars to replay
+    start = "2026-11-20T09:25"
+    speed = 10
+
+In the environment: WORKBENCH_DATA_DIR, WORKBENCH_IB__PORT, WORKBENCH_GATEWAY__SPEED and so on.
+"""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from pydantic import AliasChoices, BaseModel, ConfigDict, Field, SecretStr, ValidationError
+from pydantic_settings import (
+    BaseSettings,
+    PydanticBaseSettingsSource,
+    SettingsConfigDict,
+    TomlConfigSettingsSource,
+)
+
+from workbench.errors import InvalidSettings
+
+FILE = "workbench.toml"
+SIMULATED = "simulated"
+
+
+class IBSettings(BaseModel):
+    """Where IB listens. With neither host nor port the built-in gateway is used."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+    host: str | None = None
+    port: int | None = Field(default=None, ge=1, le=65535)
+    client_id: int = Field(default=1, ge=0)
+    timeout: float = Field(default=20.0, gt=0)
+    request_timeout_s: float = Field(default=60.0, gt=0)
+    readonly: bool = True
+
+
+class GatewaySettings(BaseModel):
+    """The built-in gateway: what it plays, from when (exchange time) and how fast."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+    tape: str = SIMULATED
+    start: str | None = None
+    speed: float = Field(default=1.0, gt=0, le=1000)
+    seed: int = Field(default=1, ge=0)
+
+
+class Settings(BaseSettings):
+    """All settings of a workbench."""
+
+    model_config = SettingsConfigDict(
+        env_prefix="WORKBENCH_", env_nested_delimiter="__", toml_file=FILE, extra="forbid", frozen=True
+    )
+
+    ib: IBSettings = IBSettings()
+    gateway: GatewaySettings = GatewaySettings()
+    data_dir: Path = Path("data")
+    notebooks_dir: Path = Path("notebooks")
+    runs_dir: Path = Path("papermill_runs")
+    database_url: SecretStr | None = Field(
+        default=None, validation_alias=AliasChoices("DATABASE_URL", "WORKBENCH_DATABASE_URL", "database_url")
+    )
+
+    @classmethod
+    def settings_customise_sources(
+        cls,
+        settings_cls: type[BaseSettings],
+        init_settings: PydanticBaseSettingsSource,
+        env_settings: PydanticBaseSettingsSource,
+        dotenv_settings: PydanticBaseSettingsSource,  # noqa: ARG003
+        file_secret_settings: PydanticBaseSettingsSource,  # noqa: ARG003
+    ) -> tuple[PydanticBaseSettingsSource, ...]:
+        """Take arguments first, then the environment, then the file."""
+        return init_settings, env_settings, TomlConfigSettingsSource(settings_cls)
+
+    @property
+    def uses_built_in_gateway(self) -> bool:
+        """Whether no gateway of IB's is configured."""
+        return self.ib.host is None and self.ib.port is None
+
+    @property
+    def market_dir(self) -> Path:
+        """The folder of this market's data: simulated and replayed bars live apart from IB's."""
+        if not self.uses_built_in_gateway:
+            return self.data_dir
+        return self.data_dir / ("demo" if self.gateway.tape == SIMULATED else "replay")
+
+    @property
+    def database(self) -> SecretStr:
+        """The URL of the database: as configured, else SQLite beside the bars."""
+        return self.database_url or SecretStr(f"sqlite:///{(self.market_dir / 'trading.db').as_posix()}")
+
+
+def load_settings(*, gateway: str = "") -> Settings:
+    """Return the settings that hold in the working folder.
+
+    `gateway` overrules which gateway is used: `host:port`, or `built-in`. Raises `InvalidSettings`, naming each
+    setting that cannot be used.
+    """
+    try:
+        settings = Settings()
+        return settings if not gateway else settings.model_copy(update={"ib": _overruled(settings.ib, gateway)})
+    except ValidationError as error:
+        problems = [f"{'.'.join(map(str, one['loc']))}: {one['msg']}" for one in error.errors(include_input=False)]
+        raise InvalidSettings(f"settings ({FILE} and WORKBENCH_ variables): {'; '.join(problems)}") from None
+    except ValueError as error:
+        raise InvalidSettings(f"{FILE} cannot be read: {error}") from error
+
+
+def _overruled(ib: IBSettings, gateway: str) -> IBSettings:
+    if gateway == "built-in":
+        return ib.model_copy(update={"host": None, "port": None})
+    host, colon, port = gateway.rpartition(":")
+    if not (colon and host and port.isdigit()):
+        raise InvalidSettings(f"gateway {gateway!r} is neither host:port, such as 127.0.0.1:7497, nor built-in")
+    return IBSettings.model_validate(ib.model_dump() | {"host": host, "port": int(port)})
