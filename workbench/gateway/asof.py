@@ -9,7 +9,7 @@ import numpy as np
 
 from workbench.gateway.aggregate import aggregate, concatenate, nothing, select
 from workbench.gateway.hours import Hours
-from workbench.gateway.tape import DAY, STEPS, BarColumns, Tape
+from workbench.gateway.tape import DAY, STEPS, BarColumns, SecondsTape, Tape
 
 
 @dataclass(frozen=True, slots=True)
@@ -25,19 +25,26 @@ class AsOf:
     now: float
 
     def bars(self, symbol: str, step: int, begin: int, end: int, *, use_rth: bool) -> BarColumns:
-        """Return the bars of `step` seconds whose start lies in `[begin, end)`, the last perhaps forming.
+        """Return the bars of `step` seconds, one of `STEPS` or 1, that start in `[begin, end)`; the last may be forming.
 
         As on the tape, daily bars are asked for and labelled by their session's date at 00:00 UTC.
         """
         end = min(end, math.ceil(self.now))
         if end <= begin:
             return nothing()
-        bars = self.tape.bars(symbol, step, begin, end, use_rth=use_rth)
+        bars = self._played(symbol, step, begin, end, use_rth=use_rth)
         complete = self._complete(bars, step, use_rth=use_rth)
         if complete == len(bars):
             return bars
         forming = self._forming(symbol, step, int(bars.start[complete]), use_rth=use_rth)
         return concatenate(select(bars, slice(complete)), forming)
+
+    def _played(self, symbol: str, step: int, begin: int, end: int, *, use_rth: bool) -> BarColumns:
+        if step in STEPS:
+            return self.tape.bars(symbol, step, begin, end, use_rth=use_rth)
+        if isinstance(self.tape, SecondsTape):
+            return self.tape.seconds(symbol, begin, end, use_rth=use_rth)
+        return nothing()
 
     def _complete(self, bars: BarColumns, step: int, *, use_rth: bool) -> int:
         """Return how many bars have ended. Few have not: only these are looked at."""

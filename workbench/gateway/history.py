@@ -97,7 +97,7 @@ def _between_the_steps(known: AsOf, symbol: str, size: int, begin: int, end: int
     starts = between_starts(grid(known.calendar, sessions, size, use_rth=use_rth), begin, end)
     if not len(starts):
         return nothing()
-    finer = max(step for step in STEPS if step < size)
+    finer = max(step for step in STEPS if step < size and size % step == 0)
     parts = known.bars(symbol, finer, int(starts[0]), int(starts[-1]) + size, use_rth=use_rth)
     bars = to_grid(parts, known.calendar, sessions, size, use_rth=use_rth)
     return between(bars, int(starts[0]), int(starts[-1]) + 1)

@@ -146,7 +146,8 @@ class GatewayConnection:
         except asked.MalformedField as error:
             yield from self._unreadable(texts, str(error))
             return
-        if request is None or (self._stage is Stage.GREETED and not isinstance(request, asked.StartApi)):
+        starting = isinstance(request, asked.StartApi)
+        if request is None or starting is (self._stage is Stage.STARTED):  # a client starts first, and once
             yield Ignored(" ".join(texts[:3])[:80])
             return
         yield from self._answered(request, now)

@@ -62,6 +62,10 @@ class ReplayTape:
         finer = max((it for it in self._files[symbol] if it < step), default=None)
         return nothing() if finer is None else self._aggregated(symbol, finer, step, begin, end, use_rth=use_rth)
 
+    def seconds(self, symbol: str, begin: int, end: int, *, use_rth: bool) -> BarColumns:
+        """Return the bars of one second whose start lies in `[begin, end)`, in epoch seconds."""
+        return self.bars(symbol, 1, begin, end, use_rth=use_rth)
+
     def _aggregated(self, symbol: str, finer: int, step: int, begin: int, end: int, *, use_rth: bool) -> BarColumns:
         calendar = hours()
         by_label = step >= DAY

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass, field
-from typing import Protocol
+from typing import Protocol, runtime_checkable
 
 import numpy as np
 import numpy.typing as npt
@@ -80,6 +80,14 @@ class Tape(Protocol):
 
     def bars(self, symbol: str, step: int, begin: int, end: int, *, use_rth: bool) -> BarColumns:
         """Return the bars of `step` seconds whose start lies in `[begin, end)`, in epoch seconds."""
+
+
+@runtime_checkable
+class SecondsTape(Protocol):
+    """A tape that has bars of one second as well."""
+
+    def seconds(self, symbol: str, begin: int, end: int, *, use_rth: bool) -> BarColumns:
+        """Return the bars of one second whose start lies in `[begin, end)`, in epoch seconds."""
 
 
 @dataclass(frozen=True, slots=True)
