@@ -2,16 +2,20 @@
 
 In pandas the timestamp is the index; in Arrow, and so in parquet, it is a column. A timestamp is the left edge of
 its bar in UTC; a daily bar carries its session's date at 00:00 UTC. Prices are in the contract's currency, volume
-in shares.
+in shares. A frame has no other columns: one that is not known is refused, for dropping it would lose a misspelt
+`barCount` in silence. What the index is called does not matter.
 """
 
 from __future__ import annotations
+
+from collections.abc import Iterator
 
 import numpy as np
 import pandas as pd
 import pyarrow as pa
 
 from workbench.errors import InvalidBars
+from workbench.market.timeframes import Timeframe
 
 TIMESTAMP = "timestamp"
 PRICES = ("open", "high", "low", "close")
@@ -23,6 +27,11 @@ OPTIONAL = ("average", "bar_count")
 COLUMNS = (*REQUIRED, *OPTIONAL)
 STAMP_TYPE = pa.timestamp("us", tz="UTC")
 INDEX_DTYPE = "datetime64[us, UTC]"
+_FIRST_US, _END_US = (int(np.datetime64(day, "us").astype(np.int64)) for day in ("1900-01-01", "2200-01-01"))
+_QUARTER_S = 900
+_NUMBERS = {"integer", "floating", "mixed-integer-float", "decimal", "empty"}
+"""What pandas calls columns of numbers, by their values. Text, truth values and dates are none."""
+
 SCHEMA = pa.schema(
     [pa.field(TIMESTAMP, STAMP_TYPE, nullable=False)]
     + [pa.field(name, pa.float64(), nullable=False) for name in REQUIRED]
@@ -45,22 +54,21 @@ def to_frame(table: pa.Table) -> pd.DataFrame:
     return pd.DataFrame(columns, index=index)
 
 
-def to_table(bars: pd.DataFrame) -> pa.Table:
+def to_table(bars: pd.DataFrame, timeframe: Timeframe | None = None) -> pa.Table:
     """Return bars as an Arrow table with the schema of the store.
 
     Raises `InvalidBars`, naming the row, when the bars break a rule of the data model: a timestamp index in UTC,
-    sorted and without duplicates; finite, positive prices; low ≤ open, close ≤ high; a finite volume ≥ 0.
+    sorted and without duplicates; finite, positive prices; low ≤ open, close ≤ high; a finite volume ≥ 0; an
+    average and a count that are missing (NaN) or finite and ≥ 0. With a timeframe, bars start on its grid.
     """
     _check_shape(bars)
     index = bars.index
     assert isinstance(index, pd.DatetimeIndex)  # noqa: S101  _check_shape has refused anything else
     values = {name: _floats(bars, name) for name in COLUMNS if name in bars.columns}
-    stamps = index.tz_convert("UTC").as_unit("us")
-    if not (stamps.as_unit(index.unit) == index).all():
-        raise InvalidBars("timestamps finer than a microsecond cannot be stored")
-    for claim, broken in _rules(stamps.asi8, values):
+    stamps = _micros(index)
+    for claim, broken in [*_rules(stamps, values), *_grid_rules(index, stamps, timeframe)]:
         _refuse_first(broken, claim, bars)
-    arrays = [pa.array(stamps.asi8).cast(STAMP_TYPE)]
+    arrays = [pa.array(stamps).cast(STAMP_TYPE)]
     for name in COLUMNS:
         column = values.get(name)
         arrays.append(pa.nulls(len(bars), pa.float64()) if column is None else pa.array(column, from_pandas=True))
@@ -70,11 +78,14 @@ def to_table(bars: pd.DataFrame) -> pa.Table:
 def _check_shape(bars: pd.DataFrame) -> None:
     if not isinstance(bars, pd.DataFrame):
         raise InvalidBars(f"bars come as a pandas DataFrame, not as {type(bars).__name__}")
+    if not bars.columns.is_unique:
+        raise InvalidBars("a column occurs twice")
+    unknown = [str(name) for name in bars.columns if name not in COLUMNS]
+    if unknown:
+        raise InvalidBars(f"bars have no column {', '.join(unknown)}; they have {', '.join(COLUMNS)}")
     missing = [name for name in REQUIRED if name not in bars.columns]
     if missing:
         raise InvalidBars(f"the columns {', '.join(missing)} are missing; bars have {', '.join(COLUMNS)}")
-    if not bars.columns.is_unique:
-        raise InvalidBars("a column occurs twice")
     if not isinstance(bars.index, pd.DatetimeIndex):
         raise InvalidBars(f"the index holds {bars.index.dtype}; it must be the bars' start as timestamps in UTC")
     if bars.index.tz is None:
@@ -87,10 +98,31 @@ def _check_shape(bars: pd.DataFrame) -> None:
 
 
 def _floats(bars: pd.DataFrame, name: str) -> np.ndarray:
+    found = pd.api.types.infer_dtype(bars[name], skipna=True)
+    if found not in _NUMBERS:
+        raise InvalidBars(f"the column {name} holds something that is no number ({found})")
     try:
         return bars[name].to_numpy(dtype=np.float64, na_value=np.nan)
-    except (TypeError, ValueError) as error:
+    except (TypeError, ValueError, OverflowError) as error:
         raise InvalidBars(f"the column {name} holds something that is no number: {error}") from error
+
+
+def _micros(index: pd.DatetimeIndex) -> np.ndarray:
+    try:
+        return index.as_unit("us").asi8
+    except pd.errors.OutOfBoundsDatetime as error:
+        raise InvalidBars(f"a timestamp lies far outside of trading times: {error}") from error
+
+
+def _grid_rules(
+    index: pd.DatetimeIndex, stamps: np.ndarray, timeframe: Timeframe | None
+) -> Iterator[tuple[str, np.ndarray]]:
+    """Give the rules on where a bar may start. The open cuts bars of an hour and more, so they keep a quarter."""
+    if index.unit == "ns":
+        yield "has a timestamp finer than a microsecond", index.asi8 % 1000 != 0
+    if timeframe is not None:
+        step = timeframe.seconds if timeframe.is_daily else min(timeframe.seconds, _QUARTER_S)
+        yield f"is not where a {timeframe} bar starts (UTC)", stamps % (step * 1_000_000) != 0
 
 
 def _rules(stamps: np.ndarray, values: dict[str, np.ndarray]) -> list[tuple[str, np.ndarray]]:
@@ -101,6 +133,7 @@ def _rules(stamps: np.ndarray, values: dict[str, np.ndarray]) -> list[tuple[str,
     missing = np.iinfo(np.int64).min  # how numpy writes NaT
     return [
         ("has no timestamp", stamps == missing),
+        ("has a timestamp outside of the years 1900 to 2199", (stamps < _FIRST_US) | (stamps >= _END_US)),
         ("has the same timestamp as the row before", steps == 0),
         ("lies before the row before it: bars must be sorted", steps < 0),
         ("has a price that is no finite number", ~np.isfinite(prices).all(axis=0)),
@@ -109,6 +142,11 @@ def _rules(stamps: np.ndarray, values: dict[str, np.ndarray]) -> list[tuple[str,
         ("has a high below its open or close", highs < np.maximum(opens, closes)),
         ("has a volume that is no finite number", ~np.isfinite(volume)),
         ("has a negative volume", volume < 0),
+        *(
+            (f"has a number under {name} that is infinite or negative", np.isinf(column) | (column < 0))
+            for name, column in values.items()
+            if name in OPTIONAL
+        ),
     ]
 
 
