@@ -18,6 +18,8 @@ from workbench.market.timeframes import Timeframe
 EXCHANGE_ZONE = ZoneInfo("America/New_York")
 FIRST_DATE = date(1990, 1, 1)
 """History before this date is not asked for."""
+_LAST_DATE = date(2049, 12, 31)
+"""A fixed end: the same question has the same answer on any day that it is asked."""
 
 _PRE_MARKET = timedelta(hours=5, minutes=30)  # 04:00 to the open
 _POST_MARKET = timedelta(hours=4)  # the close to 20:00; on a half day from 13:00 to 17:00
@@ -43,19 +45,19 @@ class SessionCalendar:
     def __init__(self, *, use_rth: bool = True) -> None:
         from exchange_calendars import get_calendar
 
-        calendar = get_calendar("XNYS", start=FIRST_DATE.isoformat())
+        calendar = get_calendar("XNYS", start=FIRST_DATE.isoformat(), end=_LAST_DATE.isoformat())
         before, after = (timedelta(0), timedelta(0)) if use_rth else (_PRE_MARKET, _POST_MARKET)
         self.use_rth = use_rth
-        self._labels = calendar.sessions.to_numpy().astype("datetime64[s]")
-        self._begins = (calendar.opens - before).dt.tz_localize(None).to_numpy().astype("datetime64[s]")
-        self._ends = (calendar.closes + after).dt.tz_localize(None).to_numpy().astype("datetime64[s]")
+        self._labels = calendar.sessions.to_numpy().astype("datetime64[us]")
+        self._begins = (calendar.opens - before).dt.tz_localize(None).to_numpy().astype("datetime64[us]")
+        self._ends = (calendar.closes + after).dt.tz_localize(None).to_numpy().astype("datetime64[us]")
 
     def during(self, begin: datetime, end: datetime, timeframe: Timeframe) -> list[Session]:
-        """Return the sessions that have bars starting in `[begin, end)`.
+        """Return the sessions of which a part lies in `[begin, end)`, where their bars start.
 
         A daily bar starts at its session's date, 00:00 UTC; any other within the session's hours.
         """
-        left, right = _seconds(begin), _seconds(end)
+        left, right = _utc(begin), _utc(end)
         if timeframe.is_daily:
             first, last = np.searchsorted(self._labels, [left, right])
         else:
@@ -69,7 +71,9 @@ class SessionCalendar:
         Every bar whose timestamp lies before it is complete: its interval has passed, on the exchange's clock and
         cut at the session's end.
         """
-        closed = int(np.searchsorted(self._ends, _seconds(as_of), side="right")) - 1
+        closed = int(np.searchsorted(self._ends, _utc(as_of), side="right")) - 1
+        if closed < 0:
+            return self._session(0).label_utc
         if timeframe.is_daily:
             return self._session(closed).label_utc + timedelta(days=1)
         wall = as_of.astimezone(EXCHANGE_ZONE)
@@ -88,5 +92,5 @@ def session_calendar(*, use_rth: bool = True) -> SessionCalendar:
     return SessionCalendar(use_rth=use_rth)
 
 
-def _seconds(moment: datetime) -> np.datetime64:
-    return np.datetime64(moment.astimezone(UTC).replace(tzinfo=None), "s")
+def _utc(moment: datetime) -> np.datetime64:
+    return np.datetime64(moment.astimezone(UTC).replace(tzinfo=None), "us")
