@@ -96,10 +96,14 @@ def _merged(intervals: Iterable[Interval]) -> list[Interval]:
 
 
 def as_utc(moment: datetime) -> datetime:
-    """Return the same instant in UTC; refuse one without a time zone."""
+    """Return the same instant in UTC, a pandas Timestamp as a plain datetime; refuse one without a time zone."""
     if moment.tzinfo is None:
         raise InvalidInterval(f"{moment} has no time zone; give it one, for example UTC")
-    return moment.astimezone(UTC)
+    try:
+        utc = moment.astimezone(UTC)
+    except OverflowError as error:
+        raise InvalidInterval(f"{moment} lies outside the years 1 to 9999 in UTC") from error
+    return datetime.combine(utc.date(), utc.time(), tzinfo=UTC)
 
 
 def parse_moment(value: str | date | datetime) -> datetime:
@@ -115,6 +119,8 @@ def parse_moment(value: str | date | datetime) -> datetime:
         return as_utc(value)
     if isinstance(value, date):
         return datetime.combine(value, time(), tzinfo=UTC)
+    if not isinstance(value, str):
+        raise InvalidInterval(f"{value!r} is no date; write 2026-11-20 or 2026-11-20T14:30Z")
     text = value.strip()
     try:
         if len(text) <= len("2026-11-20"):
