@@ -11,7 +11,7 @@ from workbench.errors import InvalidSymbol
 Kind = Literal["stock", "etf", "index"]
 Folder = Literal["stocks", "indices"]
 
-_SYMBOL = re.compile(r"[A-Z0-9]([A-Z0-9 .\-]{0,18}[A-Z0-9])?")
+_SYMBOL = re.compile(r"[A-Z0-9]([A-Z0-9 .\-]{0,8}[A-Z0-9])?")
 _DEVICE = re.compile(r"(CON|PRN|AUX|NUL|COM\d|LPT\d)(\..*)?")
 
 
@@ -33,7 +33,8 @@ class Contract:
 def check_symbol(symbol: str) -> str:
     """Return the symbol, or raise `InvalidSymbol` when IB could have none such.
 
-    What passes holds no path separator and is no `.` or `..`, so it is safe to build a path from.
+    Ten characters are what the column `symbol` of the database has room for. What passes holds no path separator
+    and is no `.` or `..`, so it is safe to build a path from.
 
     >>> check_symbol("BRK B")
     'BRK B'
@@ -42,10 +43,11 @@ def check_symbol(symbol: str) -> str:
     workbench.errors.InvalidSymbol: '../evil' is no symbol. A symbol has capital letters and digits, ...
     """
     if not isinstance(symbol, str) or not _SYMBOL.fullmatch(symbol):
-        hint = f"; did you mean {symbol.upper()!r}?" if isinstance(symbol, str) and symbol.islower() else ""
+        other = str(symbol).strip().upper()
+        hint = f" (did you mean {other!r}?)" if _SYMBOL.fullmatch(other) else ""
         raise InvalidSymbol(
             f"{symbol!r} is no symbol{hint}. A symbol has capital letters and digits, inside also space . and -, "
-            "20 characters at most"
+            "10 characters at most"
         )
     return symbol
 

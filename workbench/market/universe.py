@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import csv
+import io
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import fields
 from typing import cast, get_args
@@ -41,19 +42,20 @@ def parse_universe(text: str) -> Universe:
     """Return the universe that a CSV text lists.
 
     The header is `symbol,kind,exchange,primary_exchange,currency,folder`; all but `symbol` may be left out or
-    empty. Raises `InvalidInput` naming the line.
+    empty, and so may lines. Raises `InvalidInput` naming the line.
     """
-    reader = csv.DictReader(text.splitlines())
-    unknown = set(reader.fieldnames or ()) - set(_COLUMNS)
-    if unknown or "symbol" not in (reader.fieldnames or ()):
-        raise InvalidInput(
-            f"the universe's columns are {','.join(_COLUMNS)}, not {','.join(reader.fieldnames or ())}"
-        )
-    return Universe(_contract(row, reader.line_num) for row in reader)
+    reader = csv.reader(io.StringIO(text.removeprefix("\ufeff"), newline=""))
+    header = [name.strip() for name in next(reader, [])]
+    if not {"symbol"} <= set(header) <= set(_COLUMNS) or len(set(header)) < len(header):
+        raise InvalidInput(f"the universe's columns are {','.join(_COLUMNS)}, not {','.join(header)}")
+    rows = ((reader.line_num, [cell.strip() for cell in row]) for row in reader)
+    return Universe(_contract(header, row, line) for line, row in rows if any(row))
 
 
-def _contract(row: Mapping[str | None, str | None], line: int) -> Contract:
-    values = {str(name): value.strip() for name, value in row.items() if isinstance(value, str) and value.strip()}
+def _contract(header: list[str], row: list[str], line: int) -> Contract:
+    if len(row) > len(header):
+        raise InvalidInput(f"line {line} of the universe has {len(row)} cells, but there are {len(header)} columns")
+    values = {name: cell for name, cell in zip(header, row, strict=False) if cell}
     for name, allowed in (("kind", get_args(Kind)), ("folder", get_args(Folder))):
         if name in values and values[name] not in allowed:
             raise InvalidInput(
