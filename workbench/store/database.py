@@ -10,27 +10,32 @@ from types import TracebackType
 from typing import Any, Self
 
 import pandas as pd
-from sqlalchemy import Connection, Engine, create_engine, event, make_url, select
+from sqlalchemy import URL, Connection, Engine, create_engine, delete, event, func, make_url, select
 from sqlalchemy.exc import SQLAlchemyError
 
-from workbench.errors import StoreError
+from workbench.errors import InvalidSettings, StoreError
 from workbench.store.tables import historical_data_metadata
 
 _BUSY_MS = 10_000
 """How long a SQLite writer waits for another process to finish."""
+_BACKENDS = ("sqlite", "postgresql")
+_UPGRADE_LOCK = 7_311_986
+"""A number that only processes upgrading this schema ask PostgreSQL to lock."""
 
 
 class DatabaseManager:
     """The tables of a workbench, brought up to date when first opened.
 
     `url` is a SQLAlchemy URL such as `sqlite:///data/trading.db` or `postgresql+psycopg://…`. Its password never
-    appears in an error or a repr. Timestamps go in and come out with their zone, UTC.
+    appears in an error or a repr. Timestamps go in and come out with their zone, UTC. Raises `InvalidSettings` for a
+    URL that is none, `StoreError` when the database does not answer.
     """
 
     def __init__(self, url: str) -> None:
-        self._shown = make_url(url).render_as_string(hide_password=True)
-        self._engine = _create_engine(url)
+        parsed = _parse_url(url)
+        self._shown = parsed.set(query={}).render_as_string(hide_password=True)
         with self._translated("could not be opened"):
+            self._engine = _create_engine(parsed)
             _upgrade(self._engine)
 
     def __repr__(self) -> str:
@@ -63,14 +68,18 @@ class DatabaseManager:
         with self._begin() as connection:
             statement = _insert(connection).values(row)
             renewed = {name: statement.excluded[name] for name in row if name not in ("symbol", "timeframe")}
-            connection.execute(
-                statement.on_conflict_do_update(index_elements=["symbol", "timeframe"], set_=renewed)
-            )
+            connection.execute(statement.on_conflict_do_update(index_elements=["symbol", "timeframe"], set_=renewed))
+
+    def delete_series_metadata(self, symbol: str, timeframe: str) -> None:
+        """Record that a series holds no bars."""
+        table = historical_data_metadata
+        with self._begin() as connection:
+            connection.execute(delete(table).where(table.c.symbol == symbol, table.c.timeframe == timeframe))
 
     def load_series_metadata(self) -> pd.DataFrame:
         """Return what is stored, a row a series, as recorded by the last save of each."""
         table = historical_data_metadata
-        with self._begin() as connection:
+        with self._translated("failed"), self._engine.execution_options(reading=True).begin() as connection:
             rows = connection.execute(select(table).order_by(table.c.symbol, table.c.timeframe)).mappings().all()
         return pd.DataFrame([dict(row) for row in rows], columns=[column.name for column in table.columns])
 
@@ -83,25 +92,49 @@ class DatabaseManager:
     def _translated(self, what: str) -> Iterator[None]:
         try:
             yield
-        except SQLAlchemyError as error:
+        except (SQLAlchemyError, OSError) as error:
             reason = str(getattr(error, "orig", None) or error).splitlines()[0]
             raise StoreError(f"the database {self._shown} {what}: {reason}") from error
 
 
-def _create_engine(url: str) -> Engine:
-    parsed = make_url(url)
-    engine = create_engine(parsed)
-    if parsed.get_backend_name() == "sqlite":
-        if parsed.database and parsed.database != ":memory:":
-            Path(parsed.database).parent.mkdir(parents=True, exist_ok=True)
+def _parse_url(url: str) -> URL:
+    """Return the URL of a database that is known here. A malformed one is not repeated: it may hold a password."""
+    try:
+        parsed = make_url(url)
+    except (SQLAlchemyError, ValueError):
+        raise InvalidSettings(
+            "DATABASE_URL is no URL of a database; write sqlite:///data/trading.db or "
+            "postgresql+psycopg://user:password@host/name, with special characters of the password %-encoded"
+        ) from None
+    if parsed.get_backend_name() not in _BACKENDS:
+        raise InvalidSettings(f"a database is one of {', '.join(_BACKENDS)}, not {parsed.get_backend_name()}")
+    return parsed
+
+
+def _create_engine(url: URL) -> Engine:
+    try:
+        engine = create_engine(url)
+    except ImportError as error:
+        raise StoreError(f"the driver of {url.drivername} is not installed ({error}); install it with pip") from error
+    if url.get_backend_name() == "sqlite":
+        if url.database and url.database != ":memory:":
+            Path(url.database).parent.mkdir(parents=True, exist_ok=True)
         event.listen(engine, "connect", _prepare_sqlite)
+        event.listen(engine, "begin", _begin_sqlite)
     return engine
 
 
 def _prepare_sqlite(connection: Any, _record: object) -> None:
-    """Let readers and one writer work at once, and writers wait for each other."""
+    """Let readers and one writer work at once, writers wait for each other, and us begin transactions."""
+    connection.isolation_level = None
     for pragma in (f"busy_timeout = {_BUSY_MS}", "journal_mode = WAL", "synchronous = NORMAL"):
         connection.execute(f"PRAGMA {pragma}")
+
+
+def _begin_sqlite(connection: Connection) -> None:
+    """Begin; a writer takes the one writer's place at once, for SQLite lets nobody wait who first reads."""
+    reading = connection.get_execution_options().get("reading", False)
+    connection.exec_driver_sql("BEGIN" if reading else "BEGIN IMMEDIATE")
 
 
 def _insert(connection: Connection) -> Any:
@@ -112,12 +145,14 @@ def _insert(connection: Connection) -> Any:
 
 
 def _upgrade(engine: Engine) -> None:
-    """Bring the schema to the newest migration."""
+    """Bring the schema to the newest migration; of several processes at once, one does."""
     from alembic import command
     from alembic.config import Config
 
     config = Config()
     config.set_main_option("script_location", "workbench.store:migrations")
     with engine.begin() as connection:
+        if connection.dialect.name == "postgresql":
+            connection.execute(select(func.pg_advisory_xact_lock(_UPGRADE_LOCK)))
         config.attributes["connection"] = connection
         command.upgrade(config, "head")

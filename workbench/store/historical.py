@@ -11,6 +11,7 @@ prices never mix.
 from __future__ import annotations
 
 import logging
+import re
 from collections.abc import Callable, Sequence
 from datetime import UTC, date, datetime
 from pathlib import Path
@@ -27,11 +28,13 @@ from workbench.market.universe import Universe, default_universe
 from workbench.store.database import DatabaseManager
 from workbench.store.merge import SaveReport
 from workbench.store.parts import Provenance
-from workbench.store.series import Series, SeriesInfo
-from workbench.store.source import claim_source
+from workbench.store.series import Series, SeriesInfo, refuse_outside
+from workbench.store.source import claim_source, read_source
 
 if TYPE_CHECKING:
     import polars as pl
+
+_PRICES = re.compile(r"[A-Z]+(_[A-Z]+)*")
 
 logger = logging.getLogger(__name__)
 
@@ -54,12 +57,17 @@ class HistoricalDataManager:
         update: Callable[[str, str], object] | None = None,
     ) -> None:
         self.data_dir = Path(data_dir)
-        self.universe = universe or default_universe()
+        self.universe = default_universe() if universe is None else universe
         self._database = database
         self._update = update
 
     def __repr__(self) -> str:
         return f"HistoricalDataManager({str(self.data_dir)!r})"
+
+    @property
+    def source(self) -> str | None:
+        """Where the bars of this store come from; None when nothing was saved yet."""
+        return read_source(self.data_dir)
 
     def save_bars(
         self,
@@ -78,9 +86,11 @@ class HistoricalDataManager:
         that interval: it becomes coverage, and stored bars in it that are not among them go. `source` names where
         the bars come from; without it they are taken to be of the store's own source.
 
-        Raises `InvalidBars` (nothing is stored), `SourceMismatch`, `CorruptPart`, `StoreError`.
+        Raises `InvalidBars`, `SourceMismatch`, `CorruptPart` (of these, nothing is stored), `StoreError`.
         """
-        series, table = self._series(symbol, timeframe, what_to_show), to_table(bars)
+        series = self._series(symbol, timeframe, what_to_show)
+        table = to_table(bars, series.timeframe)
+        refuse_outside(table, covers)  # before the source is claimed
         with series.lock():
             kept_source = claim_source(self.data_dir, source)
             report = series.save(table, Provenance(kept_source, what_to_show, use_rth), covers)
@@ -102,7 +112,7 @@ class HistoricalDataManager:
         A date alone means 00:00 UTC of that date. A series that was never stored gives an empty frame, and a
         warning in the log. Raises `CorruptPart` when a part that is needed cannot be read.
         """
-        wanted = list(COLUMNS if columns is None else columns)
+        wanted = list(dict.fromkeys(COLUMNS if columns is None else columns))
         unknown = [name for name in wanted if name not in COLUMNS]
         if unknown:
             raise InvalidInput(f"bars have no column {', '.join(unknown)}; they have {', '.join(COLUMNS)}")
@@ -159,7 +169,7 @@ class HistoricalDataManager:
         return pd.DataFrame([[getattr(info, name) for name in names] for info in self.series()], columns=names)
 
     def _series(self, symbol: str, timeframe: str, what_to_show: str) -> Series:
-        if not what_to_show.isidentifier():
+        if not _PRICES.fullmatch(what_to_show):
             raise InvalidInput(f"{what_to_show!r} is no what_to_show; IB has TRADES, MIDPOINT, BID, ASK")
         suffix = "" if what_to_show == "TRADES" else f"-{what_to_show}"
         home = self.data_dir / self.universe.contract(symbol).folder / folder_name(symbol)
@@ -167,8 +177,14 @@ class HistoricalDataManager:
 
     def _record(self, info: SeriesInfo) -> None:
         """Bring the SQL metadata up to date; its table knows one series of a symbol and timeframe, the trades."""
-        if self._database is None or info.what_to_show != "TRADES" or info.first is None or info.last is None:
+        if self._database is None or info.what_to_show != "TRADES":
             return
-        self._database.save_series_metadata(
-            info.symbol, info.timeframe, start=info.first, end=info.last, bar_count=info.bars
-        )
+        try:
+            if info.first is None or info.last is None:
+                self._database.delete_series_metadata(info.symbol, info.timeframe)
+            else:
+                self._database.save_series_metadata(
+                    info.symbol, info.timeframe, start=info.first, end=info.last, bar_count=info.bars
+                )
+        except StoreError as error:
+            raise StoreError(f"the bars are stored, but not recorded until the next save: {error}") from error

@@ -11,28 +11,29 @@ from pathlib import Path
 
 import numpy as np
 import pyarrow as pa
-from filelock import FileLock, Timeout
 
 from workbench.errors import InvalidBars, SourceMismatch, StoreError
 from workbench.market.bars import SCHEMA, TIMESTAMP
 from workbench.market.coverage import Coverage, Interval
 from workbench.market.timeframes import Timeframe, parse_timeframe
+from workbench.store.files import locked
 from workbench.store.merge import SaveReport, merge
 from workbench.store.parts import (
     PartInfo,
     Provenance,
     part_name,
+    period_at,
     period_of,
     period_unit,
     read_info,
     read_part,
     stamps_of,
+    sweep,
     to_micros,
     write_part,
 )
 
-_LOCK_TIMEOUT_S = 60.0
-_PART = re.compile(r"(\d{4})(?:-(\d{2}))?\.parquet")
+_PART = re.compile(r"([12]\d{3})(?:-(0[1-9]|1[0-2]))?\.parquet")
 
 
 @dataclass(frozen=True, slots=True)
@@ -66,41 +67,44 @@ class Series:
 
     def parts(self) -> list[Path]:
         """Return the parts in the order of time."""
-        if not self.folder.is_dir():
+        try:
+            return sorted(path for path in self.folder.iterdir() if _PART.fullmatch(path.name))
+        except FileNotFoundError:
             return []
-        return sorted(path for path in self.folder.iterdir() if _PART.fullmatch(path.name))
+        except OSError as error:
+            raise StoreError(f"{self.folder} cannot be read as a folder of parts: {error.strerror}") from error
 
     @contextmanager
     def lock(self) -> Iterator[None]:
         """Keep other writers of this series out, those of other processes too."""
-        path = self.folder.parent / f".{self.folder.stem}.lock"
-        try:
-            path.parent.mkdir(parents=True, exist_ok=True)
-            with FileLock(path, timeout=_LOCK_TIMEOUT_S):
-                yield
-        except Timeout as error:
-            raise StoreError(
-                f"another process has been writing {self.folder} for {_LOCK_TIMEOUT_S:.0f} s; try again later"
-            ) from error
-        except PermissionError as error:
-            raise StoreError(f"{path.parent} cannot be written: {error.strerror}; check who owns it") from error
+        with locked(self.folder.parent / f".{self.folder.stem}.lock", str(self.folder)):
+            yield
 
     def load(self, begin: datetime, end: datetime, columns: list[str]) -> pa.Table:
         """Return the bars whose timestamp lies in `[begin, end)`, with their timestamps as first column."""
         names = [TIMESTAMP, *columns]
-        paths = [path for path in self.parts() if (span := self._period(path)).begin < end and begin < span.end]
+        periods = {path: _period(path) for path in self.parts()}
+        paths = [path for path, period in periods.items() if period.begin < end and begin < period.end]
         tables = [read_part(path, names) for path in paths]
         table = pa.concat_tables(tables or [SCHEMA.empty_table().select(names)])
         return _between(table, begin, end)
 
     def save(self, table: pa.Table, provenance: Provenance, covers: Interval | None) -> SaveReport:
-        """Lay `table` over what is stored, part by part, oldest first. The caller holds the lock."""
-        if covers is not None and _between(table, covers.begin, covers.end).num_rows != table.num_rows:
-            raise InvalidBars(f"some of the bars lie outside {covers}, which they are said to cover")
-        report = SaveReport()
-        for period in self._periods(table, covers):
-            report += self._save_part(period, table, provenance, covers)
-        return report
+        """Lay `table` over what is stored. The caller holds the lock.
+
+        Whatever can be refused is refused before anything is written. A save of several parts that fails between
+        two of them leaves the older ones new and the younger ones old, each with its own coverage; the same save
+        once more completes it.
+        """
+        refuse_outside(table, covers)
+        for path in self.parts():
+            _refuse_mixing(path, read_info(path).provenance, provenance)
+        sweep(self.folder)
+        saves = [self._merge_part(period, table, covers) for period in self._periods(table, covers)]
+        for save in saves:
+            if save.changes:
+                write_part(save.path, save.merged, PartInfo(provenance, save.coverage, datetime.now(UTC)))
+        return sum((save.report for save in saves), SaveReport())
 
     def coverage(self) -> Coverage:
         """Return the intervals that were asked for and are stored."""
@@ -123,11 +127,6 @@ class Series:
             bytes=sum(path.stat().st_size for path in paths),
         )
 
-    def _period(self, part: Path) -> Interval:
-        found = _PART.fullmatch(part.name)
-        assert found is not None  # noqa: S101  parts() lists nothing else
-        return period_of(self.timeframe, datetime(int(found[1]), int(found[2] or 1), 1, tzinfo=UTC))
-
     def _periods(self, table: pa.Table, covers: Interval | None) -> list[Interval]:
         """Return the periods of the parts that a save touches."""
         unit = f"datetime64[{period_unit(self.timeframe)}]"
@@ -139,22 +138,40 @@ class Series:
         moments = [start.astype("datetime64[us]").item().replace(tzinfo=UTC) for start in np.unique(touched)]
         return [period_of(self.timeframe, moment) for moment in moments]
 
-    def _save_part(
-        self, period: Interval, table: pa.Table, provenance: Provenance, covers: Interval | None
-    ) -> SaveReport:
+    def _merge_part(self, period: Interval, table: pa.Table, covers: Interval | None) -> _PartSave:
         path = self.folder / part_name(self.timeframe, period)
-        new, covered = _between(table, period.begin, period.end), Coverage([covers] if covers else [])
-        covered = covered.clip(period.begin, period.end)
+        covered = Coverage([covers] if covers else []).clip(period.begin, period.end)
         old, before = SCHEMA.empty_table(), Coverage()
         if path.exists():
-            info = read_info(path)
-            _refuse_mixing(path, info.provenance, provenance)
-            old, before = read_part(path), info.coverage
-        merged, report = merge(old, new, next(iter(covered), None))
+            old, before = read_part(path), read_info(path).coverage
+        merged, report = merge(old, _between(table, period.begin, period.end), next(iter(covered), None))
         after = before | covered
-        if report.changed or after != before:
-            write_part(path, merged, PartInfo(provenance, after, datetime.now(UTC)))
-        return report
+        return _PartSave(path, merged, after, report, changes=report.changed or after != before)
+
+
+@dataclass(frozen=True, slots=True)
+class _PartSave:
+    """What a save does to one part."""
+
+    path: Path
+    merged: pa.Table
+    coverage: Coverage
+    report: SaveReport
+    changes: bool
+
+
+def refuse_outside(table: pa.Table, covers: Interval | None) -> None:
+    """Raise `InvalidBars` when some of the bars lie outside the interval that they are said to cover."""
+    if covers is not None and _between(table, covers.begin, covers.end).num_rows != table.num_rows:
+        raise InvalidBars(f"some of the bars lie outside {covers}, which they are said to cover")
+
+
+def _period(part: Path) -> Interval:
+    """Return the period of a part, a year or a month, as its name tells it."""
+    found = _PART.fullmatch(part.name)
+    assert found is not None  # noqa: S101  parts() lists nothing else
+    begin = datetime(int(found[1]), int(found[2] or 1), 1, tzinfo=UTC)
+    return period_at(begin, "M" if found[2] else "Y")
 
 
 def _between(table: pa.Table, begin: datetime, end: datetime) -> pa.Table:

@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-import os
 from pathlib import Path
 from uuid import uuid4
 
 from workbench.errors import SourceMismatch, StoreError
+from workbench.store.files import locked, replacing
+from workbench.store.parts import read_info
 
 _FILE = ".source"
 USER = "user"
@@ -15,10 +16,13 @@ USER = "user"
 
 def read_source(data_dir: Path) -> str | None:
     """Return the source of the store below `data_dir`, or None when nothing was saved yet."""
+    path = data_dir / _FILE
     try:
-        return (data_dir / _FILE).read_text(encoding="utf-8").strip()
+        return path.read_text(encoding="utf-8").strip()
     except FileNotFoundError:
         return None
+    except (OSError, UnicodeDecodeError) as error:
+        raise StoreError(f"{path}, which names the source of the store's bars, cannot be read: {error}") from error
 
 
 def claim_source(data_dir: Path, source: str | None) -> str:
@@ -36,18 +40,16 @@ def claim_source(data_dir: Path, source: str | None) -> str:
 
 
 def _first_claim(data_dir: Path, source: str) -> str:
-    """Write the source unless another process was faster; return what then stands."""
-    temporary = data_dir / f"{_FILE}-{uuid4().hex}"
-    try:
-        data_dir.mkdir(parents=True, exist_ok=True)
-        temporary.write_text(source, encoding="utf-8")
-        os.link(temporary, data_dir / _FILE)
-    except FileExistsError:
-        pass
-    except OSError as error:
-        raise StoreError(f"{data_dir} cannot be written ({error}); check that the folder is yours") from error
-    finally:
-        temporary.unlink(missing_ok=True)
-    held = read_source(data_dir)
-    assert held is not None  # noqa: S101  linked above, by this process or another
-    return held
+    """Write the source unless another process was faster; return what then stands.
+
+    Parts know their source: a store that was copied without its hidden file keeps it.
+    """
+    with locked(data_dir / f"{_FILE}.lock", str(data_dir)):
+        held = read_source(data_dir)
+        if held:
+            return held
+        part = next(data_dir.glob("*/*/*.parquet/*.parquet"), None)
+        claimed = read_info(part).provenance.source if part else source
+        with replacing(data_dir / _FILE, data_dir / f"{_FILE}-{uuid4().hex}") as file:
+            file.write(claimed.encode())
+        return claimed

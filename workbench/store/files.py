@@ -1,0 +1,77 @@
+"""Files and folders that survive a crash and a power cut, and locks that two processes share."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import IO
+
+from filelock import FileLock, Timeout
+
+from workbench.errors import StoreError
+
+_LOCK_TIMEOUT_S = 60.0
+
+
+@contextmanager
+def replacing(path: Path, temporary: Path) -> Iterator[IO[bytes]]:
+    """Give a file that takes the place of `path` once it is written and synced.
+
+    Whatever happens, `path` holds all of the old or all of the new. Raises `StoreError`.
+    """
+    try:
+        make_folder(path.parent)
+        try:
+            with temporary.open("xb") as file:
+                yield file
+                file.flush()
+                os.fsync(file.fileno())
+            temporary.replace(path)
+        finally:
+            temporary.unlink(missing_ok=True)
+        sync_folder(path.parent)
+    except OSError as error:
+        raise StoreError(
+            f"{path} could not be written ({error}). It is whole. Check the disk and the folder, then save again"
+        ) from error
+
+
+def make_folder(folder: Path) -> None:
+    """Make a folder and those above it, such that they survive a power cut."""
+    if folder.is_dir():
+        return
+    make_folder(folder.parent)
+    folder.mkdir(exist_ok=True)
+    sync_folder(folder.parent)
+
+
+def sync_folder(folder: Path) -> None:
+    """Make what was made or renamed inside `folder` survive a power cut, where the system can sync a folder."""
+    if os.name == "nt":
+        return
+    handle = os.open(folder, os.O_RDONLY)
+    try:
+        os.fsync(handle)
+    finally:
+        os.close(handle)
+
+
+@contextmanager
+def locked(path: Path, what: str) -> Iterator[None]:
+    """Keep others out, those of other processes too, who lock the same path. Raises `StoreError`."""
+    lock = FileLock(path, timeout=_LOCK_TIMEOUT_S)
+    try:
+        make_folder(path.parent)
+        lock.acquire()
+    except Timeout as error:
+        raise StoreError(
+            f"another process has been writing {what} for {_LOCK_TIMEOUT_S:.0f} s; try again later"
+        ) from error
+    except OSError as error:
+        raise StoreError(f"{path.parent} cannot be written ({error}); check the path and who owns it") from error
+    try:
+        yield
+    finally:
+        lock.release()
