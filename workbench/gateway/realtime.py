@@ -53,13 +53,21 @@ class Due:
     broken: list[tuple[int, GatewayError]] = field(default_factory=list)
 
 
+@dataclass(frozen=True, slots=True)
+class LastPrice:
+    """The last price before an instant, in epoch seconds."""
+
+    before: int
+    price: float | None
+
+
 class LiveBars:
     """All subscriptions to live five-second bars of one gateway."""
 
     def __init__(self, tape: Tape) -> None:
         self._tape = tape
         self._subscriptions: dict[Hashable, dict[int, Subscription]] = defaultdict(dict)
-        self._last_prices: dict[str, float] = {}
+        self._last_prices: dict[tuple[str, bool], LastPrice] = {}
 
     def subscribe(self, client: Hashable, req_id: int, feed: Feed, now: float) -> None:
         """Begin with the first bar that starts at or after `now`."""
@@ -117,21 +125,24 @@ class LiveBars:
         windows = trading_windows(begin, end, use_rth=use_rth)
         if not len(windows):
             return nothing()
-        bars = self._tape.bars(symbol, STEP, begin, end, use_rth=use_rth)
-        before = self._last_price(symbol, begin) if not len(bars) or bars.start[0] > windows[0] else None
-        if len(bars):
-            self._last_prices[symbol] = float(bars.close[-1])
-        return fill(bars, windows, before)
+        first = int(windows[0])
+        bars = self._tape.bars(symbol, STEP, first, end, use_rth=use_rth)
+        needed = not len(bars) or bars.start[0] > first
+        dense = fill(bars, windows, self._last_price(symbol, first, use_rth=use_rth) if needed else None)
+        if len(dense):
+            self._last_prices[symbol, use_rth] = LastPrice(end, float(dense.close[-1]))
+        return dense
 
-    def _last_price(self, symbol: str, begin: int) -> float | None:
-        """Return the last price before `begin`, in or out of regular hours."""
-        if symbol not in self._last_prices:
-            for span in LAST_PRICE_WITHIN:
-                bars = self._tape.bars(symbol, STEP, begin - span, begin, use_rth=False)
-                if len(bars):
-                    self._last_prices[symbol] = float(bars.close[-1])
-                    break
-        return self._last_prices.get(symbol)
+    def _last_price(self, symbol: str, before: int, *, use_rth: bool) -> float | None:
+        """Return the last price before an instant, in or out of regular hours."""
+        known = self._last_prices.get((symbol, use_rth), LastPrice(0, None))
+        if known.before == before:  # from tick to tick nothing is looked up
+            return known.price
+        for span in LAST_PRICE_WITHIN:
+            bars = self._tape.bars(symbol, STEP, before - span, before, use_rth=False)
+            if len(bars):
+                return float(bars.close[-1])
+        return None
 
 
 def trading_windows(begin: int, end: int, *, use_rth: bool) -> Seconds:

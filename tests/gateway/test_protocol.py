@@ -1,0 +1,316 @@
+from __future__ import annotations
+
+from collections.abc import Sequence
+from datetime import datetime
+from functools import cache
+from itertools import pairwise
+from zoneinfo import ZoneInfo
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from workbench.gateway.protocol import Effect, Gateway, GatewayConnection, Hangup, Ignored, Send
+from workbench.gateway.simulated import SimulatedTape
+from workbench.gateway.wire import GREETING, FrameReader, Value, encode, fields, frame
+
+NEW_YORK = ZoneInfo("America/New_York")
+NOW = datetime(2026, 11, 20, 11, 0, 2, tzinfo=NEW_YORK).timestamp()
+AAPL = ("0", "AAPL", "STK", "", "0.0", "", "", "SMART", "", "USD", "", "")
+
+
+@cache
+def tape() -> SimulatedTape:
+    return SimulatedTape(seed=1)
+
+
+def messages(effects: Sequence[Effect]) -> list[list[str]]:
+    reader = FrameReader()
+    for effect in effects:
+        if isinstance(effect, Send):
+            reader.feed(effect.data)
+    return [fields(payload) for payload in reader.frames()]
+
+
+def greeting(versions: bytes = b"v157..176") -> bytes:
+    return GREETING + frame(versions)
+
+
+def connected(gateway: Gateway | None = None, client_id: int = 1, versions: bytes = b"v157..176") -> GatewayConnection:
+    connection = GatewayConnection(gateway or Gateway(tape()))
+    connection.receive(greeting(versions) + encode(71, 2, client_id, None), NOW)
+    return connection
+
+
+def ask(*texts: Value, connection: GatewayConnection | None = None) -> list[list[str]]:
+    return messages((connection or connected()).receive(encode(*texts), NOW))
+
+
+def history(req_id: int = 5, **changes: Value) -> bytes:
+    asked = {"size": "1 min", "duration": "1 D", "what": "TRADES", "end": ""} | changes
+    return encode(
+        20, req_id, *AAPL, 0, asked["end"], asked["size"], asked["duration"], 1, asked["what"], 2, 0, None
+    )  # fmt: skip
+
+
+# The handshake
+
+
+@pytest.mark.parametrize(
+    ("offered", "version"),
+    [
+        (b"v157..176", "176"),  # ib_insync
+        (b"v157..178", "178"),  # ib_async
+        (b"v100..157", "157"),  # ibapi 9.81
+        (b"v100..225", "178"),  # ibapi 10.46
+        (b"v157..176 +PACEAPI", "176"),
+        (b"v100..100", "100"),
+    ],
+)
+def test_the_version_is_the_clients_newest_and_at_most_178(offered: bytes, version: str) -> None:
+    (answer,) = messages(GatewayConnection(Gateway(tape())).receive(greeting(offered), NOW))
+
+    assert answer == [version, "20261120 11:00:02 Eastern Standard Time"]
+
+
+@pytest.mark.parametrize(
+    "stream",
+    [greeting(b"v50..99"), greeting(b"hello"), greeting(b""), b"GET / HTTP/1.1\r\n", GREETING + b"\xff\xff\xff\xff"],
+)
+def test_what_is_no_tws_client_is_hung_up_on(stream: bytes) -> None:
+    effects = GatewayConnection(Gateway(tape())).receive(stream, NOW)
+
+    assert [type(effect) for effect in effects] == [Hangup]
+
+
+def test_starting_tells_accounts_the_next_id_and_the_farms() -> None:
+    connection = GatewayConnection(Gateway(tape()))
+    connection.receive(greeting(), NOW)
+
+    answers = messages(connection.receive(encode(71, 2, 1, None), NOW))
+
+    assert answers[:2] == [["15", "1", "SIMULATED-1"], ["9", "1", "1"]]
+    assert [(texts[2], texts[3]) for texts in answers[2:]] == [("-1", "2104"), ("-1", "2106"), ("-1", "2158")]
+
+
+def test_nothing_is_answered_before_the_client_started_and_starting_twice_is_ignored() -> None:
+    connection = GatewayConnection(Gateway(tape()))
+
+    early = connection.receive(greeting() + encode(49, 1), NOW)
+    again = connected().receive(encode(71, 2, 2, None), NOW)
+
+    assert [type(effect) for effect in early] == [Send, Ignored]
+    assert [type(effect) for effect in again] == [Ignored]
+
+
+def test_a_client_id_in_use_is_326_and_a_hang_up_and_is_free_again_later() -> None:
+    gateway = Gateway(tape())
+    first = connected(gateway, 3)
+    second = GatewayConnection(gateway)
+    second.receive(greeting(), NOW)
+
+    refused = second.receive(encode(71, 2, 3, None), NOW)
+    first.close()
+    third = connected(gateway, 3)
+
+    assert messages(refused)[0][2:4] == ["-1", "326"]
+    assert isinstance(refused[-1], Hangup)
+    assert ask(49, 1, connection=third) == [["49", "1", str(int(NOW))]]
+
+
+def test_the_hang_up_of_a_refused_client_leaves_the_holder_of_the_id_alone() -> None:
+    gateway = Gateway(tape())
+    holder = connected(gateway, 3)
+    refused = GatewayConnection(gateway)
+    refused.receive(greeting() + encode(71, 2, 3, None), NOW)
+
+    refused.close()
+
+    late = GatewayConnection(gateway)
+    assert isinstance(late.receive(greeting() + encode(71, 2, 3, None), NOW)[-1], Hangup)
+    assert ask(49, 1, connection=holder)
+
+
+# Requests
+
+
+def test_the_account_is_empty_and_every_list_ends() -> None:
+    assert ask(61, 1) == [["62", "1"]]
+    assert ask(5, 1) == ask(16, 1) == [["53", "1"]]
+    assert ask(99, 0) == [["102"]]
+    assert ask(6, 2, 1, "SIMULATED-1") == [["8", "1", "11:00"], ["54", "1", "SIMULATED-1"]]
+    assert ask(6, 2, 0, "SIMULATED-1") == []
+    assert ask(76, 1, 9, "SIMULATED-1", None, 0) == [["74", "1", "9"]]
+    assert ask(62, 1, 9, "All", "NetLiquidation") == [["64", "1", "9"]]
+    assert ask(7, 3, 9, 0, None, None, None, None, None, None) == [["55", "1", "9"]]
+    assert ask(8, 1, 1) == [["9", "1", "1"]]
+    assert ask(17, 1) == [["15", "1", "SIMULATED-1"]]
+
+
+@pytest.mark.parametrize("order", [(3, 11, *AAPL), (4, 1, 11), (58, 1), (21, 2, 11)])
+def test_every_order_is_refused_as_read_only(order: tuple[Value, ...]) -> None:
+    ((*_, code, text, _),) = ask(*order)
+
+    assert code == "321"
+    assert text.endswith("The API interface is currently in Read-Only mode.")
+
+
+def test_accepted_and_unknown_messages_have_no_answer() -> None:
+    assert connected().receive(encode(59, 1, 3), NOW) == []
+    assert connected().receive(encode(15, 1, 1), NOW) == []
+    assert connected().receive(encode(9999, 1, "x"), NOW) == [Ignored("9999 1 x")]
+
+
+def test_contract_details_end_with_message_52_and_an_unknown_contract_is_only_an_error() -> None:
+    found = ask(9, 8, 4, *AAPL, 0, None, None, None)
+    missing = ask(9, 8, 4, 0, "NOPE", *AAPL[2:], 0, None, None, None)
+
+    assert [texts[0] for texts in found] == ["10", "52"]
+    assert found[0][1:4] == ["4", "AAPL", "STK"]
+    assert [texts[:4] for texts in missing] == [["4", "2", "4", "200"]]
+
+
+def test_a_historical_answer_is_one_message_with_the_bars_of_the_tape() -> None:
+    ((message_id, req_id, _, _, count, *texts),) = messages(connected().receive(history(), NOW))
+
+    assert (message_id, req_id, count, len(texts)) == ("17", "5", "90", 90 * 8)
+    first = tape().bars("AAPL", 60, int(texts[0]), int(texts[0]) + 1, use_rth=True)
+    assert [float(text) for text in texts[1:5]] == [first.open[0], first.high[0], first.low[0], first.close[0]]
+
+
+def test_the_warning_of_an_implied_zone_comes_before_the_bars() -> None:
+    answers = messages(connected().receive(history(end="20261119 16:00:00"), NOW))
+
+    assert [texts[0] for texts in answers] == ["4", "17"]
+    assert answers[0][3] == "2174"
+
+
+@pytest.mark.parametrize(
+    ("changes", "code"),
+    [
+        ({"size": "1 sec"}, "321"),
+        ({"what": "X"}, "321"),
+        ({"end": "now"}, "10314"),
+        ({"end": "19850101-00:00:00"}, "162"),
+    ],
+)
+def test_a_refused_request_is_one_error_with_its_id(changes: dict[str, Value], code: str) -> None:
+    ((message_id, _, req_id, found, *_),) = messages(connected().receive(history(77, **changes), NOW))
+
+    assert (message_id, req_id, found) == ("4", "77", code)
+
+
+def test_head_timestamp_is_answered_and_its_cancel_is_silent() -> None:
+    ((*head, value),) = ask(87, 8, *AAPL, 0, 1, "TRADES", 2)
+
+    assert head == ["88", "8"]
+    assert int(value) == tape().head("AAPL", use_rth=True)
+    assert ask(90, 8) == []
+
+
+def test_cancelling_what_is_not_there_is_told() -> None:
+    assert ask(25, 1, 9)[0][2:5] == ["9", "366", "No historical data query found for ticker id:9"]
+    assert ask(51, 1, 9)[0][2:5] == ["9", "300", "Can't find EId with tickerId:9"]
+
+
+def test_ticks_are_not_sold_here() -> None:
+    assert ask(1, 11, 9, *AAPL, 0, None, 0, 0, None)[0][2:4] == ["9", "10089"]
+
+
+def test_a_message_that_cannot_be_read_is_320_and_a_hang_up() -> None:
+    effects = connected().receive(encode(25, 1, "AAPL") + encode(49, 1), NOW)
+
+    assert messages(effects)[0][2:4] == ["-1", "320"]
+    assert [type(effect) for effect in effects] == [Send, Hangup]
+
+
+def test_errors_follow_the_negotiated_version() -> None:
+    old, new = connected(versions=b"v100..157"), connected(versions=b"v157..178")
+
+    assert len(ask(51, 1, 9, connection=old)[0]) + 1 == len(ask(51, 1, 9, connection=new)[0])
+
+
+# Live bars
+
+
+def test_live_bars_come_with_the_ticks_until_they_are_cancelled() -> None:
+    gateway = Gateway(tape())
+    connection = connected(gateway)
+    assert ask(50, 3, 6, *AAPL, 5, "TRADES", 1, None, connection=connection) == []
+
+    ((receiver, data),) = gateway.tick(NOW + 13)  # 11:00:15
+    texts = messages([Send(data)])
+
+    assert receiver is connection
+    assert [(it[0], it[2], int(it[3]) - int(NOW)) for it in texts] == [("50", "6", 3), ("50", "6", 8)]
+    assert ask(51, 1, 6, connection=connection) == []
+    assert gateway.tick(NOW + 60) == []
+
+
+def test_streamed_bars_are_the_bars_of_later_history() -> None:
+    gateway = Gateway(tape())
+    connection = connected(gateway)
+    ask(50, 3, 6, *AAPL, 5, "TRADES", 1, None, connection=connection)
+
+    ((_, data),) = gateway.tick(NOW + 123)
+    streamed = [texts[3:] for texts in messages([Send(data)])]
+    effects = connection.receive(history(size="5 secs", duration="120 S"), NOW + 123)
+
+    (answer,) = messages(effects)
+    later = [answer[5:][index : index + 8] for index in range(0, len(answer) - 5, 8)]
+    assert streamed == [row for row in later if int(row[0]) > NOW]
+
+
+def test_several_clients_get_their_own_bars() -> None:
+    gateway = Gateway(tape())
+    clients = [connected(gateway, number) for number in range(3)]
+    for number, client in enumerate(clients[:2]):
+        ask(50, 3, 6 + number, *AAPL, 5, "TRADES", 1, None, connection=client)
+
+    ticked = gateway.tick(NOW + 8)
+
+    assert [(client, messages([Send(data)])[0][2]) for client, data in ticked] == [
+        (clients[0], "6"),
+        (clients[1], "7"),
+    ]
+
+
+def test_a_request_id_in_use_and_an_unknown_kind_of_bar_are_refused() -> None:
+    connection = connected()
+    ask(50, 3, 6, *AAPL, 5, "TRADES", 1, None, connection=connection)
+
+    assert ask(50, 3, 6, *AAPL, 5, "TRADES", 1, None, connection=connection)[0][3] == "102"
+    assert ask(50, 3, 7, *AAPL, 5, "YIELD", 1, None, connection=connection)[0][3] == "321"
+    assert ask(50, 3, 8, 0, "NOPE", *AAPL[2:], 5, "TRADES", 1, None, connection=connection)[0][3] == "200"
+
+
+# Laws
+
+
+@settings(deadline=None, max_examples=50)
+@given(st.lists(st.integers(min_value=0), max_size=20))
+def test_any_slicing_of_a_conversation_gives_the_same_answers(cuts: list[int]) -> None:
+    stream = greeting() + encode(71, 2, 1, None) + encode(61, 1) + history(duration="1800 S") + encode(49, 1)
+    edges = [0, *sorted(cut % len(stream) for cut in cuts), len(stream)]
+    connection = GatewayConnection(Gateway(tape()))
+
+    sliced = [effect for begin, end in pairwise(edges) for effect in connection.receive(stream[begin:end], NOW)]
+
+    assert sliced == GatewayConnection(Gateway(tape())).receive(stream, NOW)
+
+
+@settings(deadline=None)
+@given(st.binary(max_size=200), st.booleans())
+def test_no_bytes_whatever_break_the_conversation(data: bytes, framed: bool) -> None:
+    connection = connected()
+
+    effects = connection.receive(frame(data) if framed else data, NOW)
+
+    assert all(isinstance(effect, Send | Hangup | Ignored) for effect in effects)
+
+
+def test_nothing_is_answered_after_the_hang_up() -> None:
+    connection = connected()
+    connection.receive(encode(25, 1, "AAPL"), NOW)
+
+    assert connection.receive(encode(49, 1), NOW) == []

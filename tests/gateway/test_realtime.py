@@ -1,0 +1,204 @@
+from __future__ import annotations
+
+from collections.abc import Sequence
+from datetime import datetime
+from zoneinfo import ZoneInfo
+
+import numpy as np
+import pytest
+
+from workbench.errors import GatewayError
+from workbench.gateway.aggregate import between, nothing
+from workbench.gateway.realtime import Due, Feed, LiveBars, fill, trading_windows
+from workbench.gateway.tape import BarColumns, Instrument
+from workbench.gateway.wire import FrameReader, fields
+
+NEW_YORK = ZoneInfo("America/New_York")
+AAPL = Instrument(265598, "AAPL", "STK", "NASDAQ", "APPLE INC")
+
+
+def at(text: str) -> int:
+    return int(datetime.fromisoformat(text).replace(tzinfo=NEW_YORK).timestamp())
+
+
+OPEN = at("2026-11-20 09:30")
+CLOSE = at("2026-11-20 16:00")
+
+
+def trades(rows: Sequence[tuple[int, float, float]]) -> BarColumns:
+    """Return bars from rows of start, price, volume."""
+    table = np.array(rows, dtype=np.float64).reshape(-1, 3)
+    price = table[:, 1]
+    return BarColumns(
+        table[:, 0].astype(np.int64), price, price + 1, price - 1, price, table[:, 2], price, np.full(len(table), 2)
+    )
+
+
+class Trades:
+    """A tape of one symbol with five-second bars and nothing else."""
+
+    account = "TEST"
+    instruments = (AAPL,)
+
+    def __init__(self, rows: Sequence[tuple[int, float, float]], *, broken: bool = False) -> None:
+        self.rows = trades(rows)
+        self.broken = broken
+        self.looked_up = 0
+
+    def head(self, symbol: str, *, use_rth: bool) -> int | None:
+        return None
+
+    def bars(self, symbol: str, step: int, begin: int, end: int, *, use_rth: bool) -> BarColumns:
+        self.looked_up += 1
+        if self.broken:
+            raise GatewayError("5sec.parquet cannot be read")
+        found = between(self.rows, begin, end) if step == 5 else nothing()
+        return between(found, OPEN, CLOSE) if use_rth else found
+
+
+def feed(what_to_show: str = "TRADES", *, use_rth: bool = True) -> Feed:
+    return Feed(AAPL, what_to_show, use_rth, lots=True, version=176)
+
+
+def received(due: Due) -> list[list[str]]:
+    reader = FrameReader()
+    reader.feed(bytes(due.data))
+    return [fields(payload)[2:] for payload in reader.frames()]
+
+
+def starts(due: Due) -> list[int]:
+    return [int(texts[1]) - OPEN for texts in received(due)]
+
+
+def live(rows: Sequence[tuple[int, float, float]], *, now: float, **options: object) -> LiveBars:
+    bars = LiveBars(Trades(rows))
+    bars.subscribe("client", 7, feed(**options), now)
+    return bars
+
+
+def test_a_bar_is_sent_when_its_five_seconds_are_over_and_not_before() -> None:
+    bars = live([(OPEN, 10.0, 300)], now=OPEN)
+
+    assert bars.tick(OPEN + 4.999) == {}
+    assert received(bars.tick(OPEN + 5)["client"]) == [
+        ["7", str(OPEN), "10.0", "11.0", "9.0", "10.0", "300", "10.0", "2"]
+    ]
+    assert bars.tick(OPEN + 9.999) == {}
+
+
+@pytest.mark.parametrize(("offset", "first"), [(0, 0), (0.001, 5), (4.9, 5), (5, 5)])
+def test_a_subscription_begins_with_the_next_boundary(offset: float, first: int) -> None:
+    bars = live([(OPEN - 5, 10.0, 1)], now=OPEN + offset)
+
+    assert starts(bars.tick(OPEN + 60)["client"])[0] == first
+
+
+def test_all_that_became_due_since_the_last_tick_comes_in_order() -> None:
+    bars = live([(OPEN, 10.0, 1)], now=OPEN)
+    bars.tick(OPEN + 7)
+
+    assert starts(bars.tick(OPEN + 31)["client"]) == [5, 10, 15, 20, 25]
+
+
+def test_a_window_without_trades_repeats_the_last_price() -> None:
+    bars = live([(OPEN, 10.0, 1), (OPEN + 10, 12.0, 1)], now=OPEN)
+
+    texts = received(bars.tick(OPEN + 20)["client"])
+
+    assert texts[1][2:] == ["10.0", "10.0", "10.0", "10.0", "0", "10.0", "0"]
+    assert texts[3][2:] == ["12.0", "12.0", "12.0", "12.0", "0", "12.0", "0"]
+
+
+def test_the_last_price_is_that_of_before_the_subscription_and_before_the_open() -> None:
+    bars = live([(OPEN - 7200, 9.5, 1)], now=OPEN)
+
+    assert received(bars.tick(OPEN + 5)["client"])[0][2:6] == ["9.5"] * 4
+
+
+def test_the_last_price_is_remembered_from_tick_to_tick() -> None:
+    bars = live([(OPEN, 10.0, 1)], now=OPEN)
+    bars.tick(OPEN + 5)
+
+    assert received(bars.tick(OPEN + 10)["client"])[0][2:6] == ["10.0"] * 4
+
+
+def test_a_symbol_without_any_price_sends_nothing_until_it_trades() -> None:
+    bars = live([(OPEN + 10, 12.0, 1)], now=OPEN)
+
+    assert starts(bars.tick(OPEN + 20)["client"]) == [10, 15]
+
+
+def test_regular_hours_only_begin_at_the_open_and_end_at_the_close() -> None:
+    rows = [(OPEN - 5, 10.0, 1), (CLOSE - 5, 11.0, 1), (CLOSE, 12.0, 1)]
+    inside = live(rows, now=OPEN - 10).tick(CLOSE + 60)["client"]
+    outside = live(rows, now=OPEN - 10, use_rth=False).tick(CLOSE + 60)["client"]
+
+    assert (starts(inside)[0], starts(inside)[-1], len(starts(inside))) == (0, CLOSE - 5 - OPEN, 4680)
+    assert (starts(outside)[0], starts(outside)[-1]) == (-5, CLOSE + 55 - OPEN)
+
+
+def test_no_bars_come_on_a_holiday() -> None:
+    thanksgiving = at("2026-11-26 11:00")
+
+    assert len(trading_windows(thanksgiving, thanksgiving + 3600, use_rth=False)) == 0
+
+
+def test_quotes_lie_beside_the_trades() -> None:
+    bars = live([(OPEN, 10.0, 1)], now=OPEN, what_to_show="ASK")
+
+    assert received(bars.tick(OPEN + 5)["client"])[0][2:] == ["10.005", "11.005", "9.005", "10.005", "-1", "-1.0", "-1"]
+
+
+def test_a_cancelled_subscription_and_a_gone_client_get_nothing() -> None:
+    bars = live([(OPEN, 10.0, 1)], now=OPEN)
+    bars.subscribe("other", 7, feed(), OPEN)
+    bars.cancel("client", 7)
+
+    assert list(bars.tick(OPEN + 5)) == ["other"]
+    bars.forget("other")
+    assert bars.tick(OPEN + 10) == {}
+    assert bars.next_due(OPEN + 10) is None
+
+
+def test_the_next_due_time_is_the_next_boundary_while_someone_is_subscribed() -> None:
+    bars = live([], now=OPEN)
+
+    assert bars.next_due(OPEN + 1.5) == OPEN + 5
+    assert bars.next_due(OPEN + 5) == OPEN + 10
+
+
+def test_a_symbol_is_looked_up_once_however_many_want_it() -> None:
+    tape = Trades([(OPEN, 10.0, 1)])
+    bars = LiveBars(tape)
+    for client in range(50):
+        bars.subscribe(client, 1, feed(), OPEN)
+
+    due = bars.tick(OPEN + 5)
+
+    assert tape.looked_up == 1
+    assert len(due) == 50
+
+
+def test_bars_that_cannot_be_read_cost_their_subscribers_only() -> None:
+    bars = LiveBars(Trades([], broken=True))
+    bars.subscribe("client", 7, feed(), OPEN)
+
+    due = bars.tick(OPEN + 5)["client"]
+
+    assert [(req_id, str(error)) for req_id, error in due.broken] == [(7, "5sec.parquet cannot be read")]
+
+
+def test_dense_bars_equal_their_naive_twin() -> None:
+    rng = np.random.default_rng(3)
+    windows = np.arange(OPEN, OPEN + 600, 5)
+    traded = windows[rng.random(len(windows)) < 0.3]
+    bars = trades([(int(start), float(rng.integers(5, 15)), 1.0) for start in traded])
+
+    dense = fill(bars, windows, before=7.0)
+
+    last, known = 7.0, {int(start): price for start, price in zip(bars.start, bars.close, strict=True)}
+    for index, start in enumerate(windows.tolist()):
+        last = known.get(start, last)
+        assert (dense.start[index], dense.close[index]) == (start, last)
+        assert dense.volume[index] == (1.0 if start in known else 0.0)
+        assert dense.high[index] == (last + 1 if start in known else last)
