@@ -72,6 +72,14 @@ def test_a_prefix_beyond_the_limit_ends_the_stream_after_what_came_before() -> N
         next(frames)
 
 
+def test_who_takes_one_message_at_a_time_gets_each_once() -> None:
+    reader = FrameReader()
+    reader.feed(encode(1) + encode(2))
+
+    assert [fields(next(reader.frames())) for _ in range(2)] == [["1"], ["2"]]
+    assert list(reader.frames()) == []
+
+
 def test_the_largest_message_passes() -> None:
     reader = FrameReader()
     reader.feed(frame(b"x" * MAX_FRAME))

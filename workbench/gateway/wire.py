@@ -47,8 +47,9 @@ class FrameReader:
         try:
             position = self._greeted()
             while (end := self._end_of_frame(position)) is not None:
-                yield bytes(self._buffer[position + PREFIX : end])
-                position = end
+                payload = bytes(self._buffer[position + PREFIX : end])
+                position = end  # before the payload is given: who stops here does not get it again
+                yield payload
         finally:
             del self._buffer[:position]
 
