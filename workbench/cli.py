@@ -143,7 +143,9 @@ def status() -> None:
         settings = desk.settings
         ib = settings.ib
         where = "built-in gateway" if settings.uses_built_in_gateway else f"{ib.host or '127.0.0.1'}:{ib.port or 7497}"
-        typer.echo(f"gateway   {where}\ndata      {settings.market_dir}\ndatabase  {desk.db}")
+        typer.echo(
+            f"gateway   {where}\ndata      {settings.market_dir}\ndatabase  {desk.db}\nsource    {desk.store.source}"
+        )
         _print_series(desk.store.series())
 
 
@@ -162,7 +164,7 @@ def demo() -> None:
                 notebook = find_notebook(name, settings.notebooks_dir)
                 runs.append(run_notebook(notebook, {"gateway": "built-in"}, settings.runs_dir, on_cell=on_cell))
             typer.echo(f"{name}: {runs[-1].cells} cells in {runs[-1].seconds:.1f} s")
-        typer.echo(f"\nStored in {settings.market_dir}:")
+        typer.echo(f"\nStored in {settings.market_dir}, from {desk.store.source} (times in UTC):")
         _print_series(desk.store.series())
     typer.echo("\nThe executed notebooks, with their figures:")
     for one in runs:
@@ -194,18 +196,18 @@ def _cell_progress(name: str) -> Iterator[Callable[[int, int], None]]:
 
 
 def _print_series(series: list[SeriesInfo]) -> None:
+    from rich.box import SIMPLE_HEAD
     from rich.console import Console
     from rich.table import Table
 
     if not series:
         typer.echo("Nothing is stored yet. Begin with `workbench backfill AAPL` or `workbench demo`.")
         return
-    table = Table("symbol", "timeframe", "first", "last")
+    table = Table("symbol", "timeframe", "first", "last", box=SIMPLE_HEAD)
     for name in ("bars", "KiB"):
         table.add_column(name, justify="right")
-    table.add_column("source")
     for one in series:
         first, last = (f"{moment:%Y-%m-%d %H:%M}" if moment else "" for moment in (one.first, one.last))
         timeframe = one.timeframe if one.what_to_show == "TRADES" else f"{one.timeframe} {one.what_to_show}"
-        table.add_row(one.symbol, timeframe, first, last, f"{one.bars:,}", f"{one.bytes / 1024:,.0f}", one.source)
+        table.add_row(one.symbol, timeframe, first, last, f"{one.bars:,}", f"{one.bytes / 1024:,.0f}")
     Console().print(table)

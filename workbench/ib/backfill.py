@@ -57,7 +57,7 @@ class SeriesReport:
     error: WorkbenchError | None = None
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True, repr=False)
 class BackfillReport:
     """What a backfill did, series by series, in the order in which they were named."""
 
@@ -98,7 +98,7 @@ class BackfillReport:
     def _repr_html_(self) -> str:
         return str(self.to_frame().to_html(index=False))
 
-    def __str__(self) -> str:
+    def __repr__(self) -> str:
         text = f"{self.added:,} bars added to {len(self.series)} series by {self.requests} requests"
         if self.failed:
             text += "; failed: " + "; ".join(f"{one.symbol} {one.timeframe}: {one.error}" for one in self.failed)

@@ -46,9 +46,8 @@ class HistoryRequest:
 
 def plan_requests(gaps: Coverage, timeframe: Timeframe, calendar: SessionCalendar) -> list[HistoryRequest]:
     """Return the requests that fill the gaps, oldest first. Where there is no session nothing is asked for."""
-    return [
-        request for gap in gaps for request in _plan_gap(gap, calendar.during(gap.begin, gap.end, timeframe), timeframe)
-    ]
+    during = ((gap, calendar.during(gap.begin, gap.end, timeframe)) for gap in gaps)
+    return [request for gap, sessions in during if sessions for request in _plan_gap(gap, sessions, timeframe)]
 
 
 def _plan_gap(gap: Interval, sessions: list[Session], timeframe: Timeframe) -> Iterator[HistoryRequest]:
