@@ -37,17 +37,17 @@ def select(bars: BarColumns, rows: Rows) -> BarColumns:
     )
 
 
-def concatenate(first: BarColumns, second: BarColumns) -> BarColumns:
-    """Return two runs of bars as one."""
+def concatenate(*runs: BarColumns) -> BarColumns:
+    """Return runs of bars as one."""
     return BarColumns(
-        start=np.concatenate([first.start, second.start]),
-        open=np.concatenate([first.open, second.open]),
-        high=np.concatenate([first.high, second.high]),
-        low=np.concatenate([first.low, second.low]),
-        close=np.concatenate([first.close, second.close]),
-        volume=np.concatenate([first.volume, second.volume]),
-        average=np.concatenate([first.average, second.average]),
-        count=np.concatenate([first.count, second.count]),
+        start=np.concatenate([bars.start for bars in runs]),
+        open=np.concatenate([bars.open for bars in runs]),
+        high=np.concatenate([bars.high for bars in runs]),
+        low=np.concatenate([bars.low for bars in runs]),
+        close=np.concatenate([bars.close for bars in runs]),
+        volume=np.concatenate([bars.volume for bars in runs]),
+        average=np.concatenate([bars.average for bars in runs]),
+        count=np.concatenate([bars.count for bars in runs]),
     )
 
 

@@ -11,6 +11,8 @@ from __future__ import annotations
 from collections import defaultdict
 from collections.abc import Hashable, Iterator
 from dataclasses import dataclass, field
+from itertools import islice
+from typing import NamedTuple
 
 import numpy as np
 
@@ -43,6 +45,13 @@ class Subscription:
 
     feed: Feed
     following: int
+
+
+class Wish(NamedTuple):
+    """A feed from a start on: what several subscriptions may have in common."""
+
+    feed: Feed
+    begin: int
 
 
 @dataclass(slots=True)
@@ -92,18 +101,16 @@ class LiveBars:
     def tick(self, now: float) -> dict[Hashable, Due]:
         """Return what is due at `now` for each client, in order of time for each subscription."""
         end = int(now // STEP) * STEP
-        encoded: dict[tuple[Feed, int], list[bytes] | GatewayError] = {}
+        behind = list(self._behind(end))
+        bodies = self._bodies({Wish(it.feed, it.following) for _, _, it in behind}, end)
         due: dict[Hashable, Due] = defaultdict(Due)
-        for client, req_id, subscription in self._behind(end):
-            key = (subscription.feed, subscription.following)
-            if key not in encoded:
-                encoded[key] = self._encoded(*key, end)
-            bodies = encoded[key]
+        for client, req_id, subscription in behind:
+            found = bodies[Wish(subscription.feed, subscription.following)]
             subscription.following = end
-            if isinstance(bodies, GatewayError):
-                due[client].broken.append((req_id, bodies))
+            if isinstance(found, GatewayError):
+                due[client].broken.append((req_id, found))
             else:
-                due[client].data += b"".join([realtime_bar(req_id, body) for body in bodies])
+                due[client].data += b"".join([realtime_bar(req_id, body) for body in found])
         return due
 
     def _behind(self, end: int) -> Iterator[tuple[Hashable, int, Subscription]]:
@@ -112,30 +119,51 @@ class LiveBars:
                 if subscription.following < end:
                     yield client, req_id, subscription
 
-    def _encoded(self, feed: Feed, begin: int, end: int) -> list[bytes] | GatewayError:
-        try:
-            bars = self._dense(feed.instrument.symbol, begin, end, use_rth=feed.use_rth)
-        except GatewayError as error:  # a tape that cannot be read costs its own subscribers only
-            return error
-        bars = shown(bars, feed.what_to_show, feed.instrument.min_tick)
-        return realtime_bodies(bars, lots=feed.lots, version=feed.version)
+    def _bodies(self, wishes: set[Wish], end: int) -> dict[Wish, list[bytes] | GatewayError]:
+        """Return the encoded bars of each wish up to `end`; all bars of a layout are encoded in one go."""
+        bars, bodies = self._looked_up(wishes, end)
+        layouts = {(wish.feed.lots, wish.feed.version) for wish in bars}
+        for lots, version in layouts:
+            alike = [wish for wish in bars if (wish.feed.lots, wish.feed.version) == (lots, version)]
+            together = concatenate(*[bars[wish] for wish in alike])
+            encoded = iter(realtime_bodies(together, lots=lots, version=version))
+            bodies |= {wish: list(islice(encoded, len(bars[wish]))) for wish in alike}
+        return bodies
 
-    def _dense(self, symbol: str, begin: int, end: int, *, use_rth: bool) -> BarColumns:
-        """Return a bar for each window of trading in `[begin, end)`."""
-        windows = trading_windows(begin, end, use_rth=use_rth)
+    def _looked_up(
+        self, wishes: set[Wish], end: int
+    ) -> tuple[dict[Wish, BarColumns], dict[Wish, list[bytes] | GatewayError]]:
+        """Return the bars of each wish, and the errors of those whose tape cannot be read."""
+        spans = {(wish.begin, wish.feed.use_rth) for wish in wishes}
+        windows = {(begin, rth): trading_windows(begin, end, use_rth=rth) for begin, rth in spans}
+        bars: dict[Wish, BarColumns] = {}
+        errors: dict[Wish, list[bytes] | GatewayError] = {}
+        for wish in wishes:
+            feed = wish.feed
+            try:
+                dense = self._dense(feed, windows[wish.begin, feed.use_rth], end)
+            except GatewayError as error:  # it costs its own subscribers only
+                errors[wish] = error
+            else:
+                bars[wish] = shown(dense, feed.what_to_show, feed.instrument.min_tick)
+        return bars, errors
+
+    def _dense(self, feed: Feed, windows: Seconds, end: int) -> BarColumns:
+        """Return a bar for each window of trading, from the first price on."""
         if not len(windows):
             return nothing()
-        first = int(windows[0])
-        bars = self._tape.bars(symbol, STEP, first, end, use_rth=use_rth)
-        needed = not len(bars) or bars.start[0] > first
-        dense = fill(bars, windows, self._last_price(symbol, first, use_rth=use_rth) if needed else None)
+        symbol, first = feed.instrument.symbol, int(windows[0])
+        bars = self._tape.bars(symbol, STEP, first, end, use_rth=feed.use_rth)
+        quiet_at_first = not len(bars) or bars.start[0] > first
+        dense = fill(bars, windows, self._last_price(feed, first) if quiet_at_first else None)
         if len(dense):
-            self._last_prices[symbol, use_rth] = LastPrice(end, float(dense.close[-1]))
+            self._last_prices[symbol, feed.use_rth] = LastPrice(end, float(dense.close[-1]))
         return dense
 
-    def _last_price(self, symbol: str, before: int, *, use_rth: bool) -> float | None:
+    def _last_price(self, feed: Feed, before: int) -> float | None:
         """Return the last price before an instant, in or out of regular hours."""
-        known = self._last_prices.get((symbol, use_rth), LastPrice(0, None))
+        symbol = feed.instrument.symbol
+        known = self._last_prices.get((symbol, feed.use_rth), LastPrice(0, None))
         if known.before == before:  # from tick to tick nothing is looked up
             return known.price
         for span in LAST_PRICE_WITHIN:
@@ -157,6 +185,8 @@ def fill(bars: BarColumns, windows: Seconds, before: float | None) -> BarColumns
 
     Windows before the first known price have no bar.
     """
+    if np.array_equal(bars.start, windows):
+        return bars
     traded = select(bars, np.isin(bars.start, windows))
     quiet = np.setdiff1d(windows, traded.start)
     closes = np.append(traded.close, np.nan if before is None else before)
