@@ -6,7 +6,7 @@ import asyncio
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from workbench.errors import ConnectionFailed
+from workbench.errors import ConnectionFailed, IBError
 from workbench.ib.translate import to_error
 
 if TYPE_CHECKING:
@@ -41,12 +41,12 @@ async def dial(config: IBConnectionConfig) -> ib_insync.IB:
 
     ib = IB()
     ib.RaiseRequestErrors = True
-    refused: asyncio.Future[ConnectionFailed] = asyncio.get_running_loop().create_future()
+    refused: asyncio.Future[IBError] = asyncio.get_running_loop().create_future()
 
     def on_error(_request_id: int, code: int, text: str, _contract: object) -> None:
         # ib_insync only logs this one, and waits its whole time-out.
         if code == _CLIENT_ID_IN_USE and not refused.done():
-            refused.set_result(ConnectionFailed(str(to_error(code, text, request=f"client id {config.client_id}"))))
+            refused.set_result(to_error(code, text, request=f"client id {config.client_id}"))
 
     ib.errorEvent += on_error
     connecting = asyncio.ensure_future(
@@ -63,7 +63,7 @@ async def dial(config: IBConnectionConfig) -> ib_insync.IB:
         ib.errorEvent -= on_error
         connecting.cancel()
         if not ib.isConnected():
-            ib.disconnect()
+            ib.client.disconnect()  # the socket may stand already; ib.disconnect() wants a finished handshake
     return ib
 
 

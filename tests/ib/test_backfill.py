@@ -1,0 +1,271 @@
+"""Backfill over the real ib_insync: what is missing, all of it, once."""
+
+from __future__ import annotations
+
+import os
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+
+import pandas as pd
+import pytest
+
+from tests.ib.conftest import at
+from workbench.errors import (
+    CorruptPart,
+    Disconnected,
+    InvalidInterval,
+    SourceMismatch,
+    UnknownContract,
+    UnknownTimeframe,
+)
+from workbench.gateway.clock import GatewayClock
+from workbench.gateway.server import GatewayServer, running
+from workbench.gateway.simulated import SimulatedTape
+from workbench.ib.backfill import BackfillReport, download_historical_universe
+from workbench.ib.connection import IBDataManager
+from workbench.ib.dial import IBConnectionConfig
+from workbench.market.coverage import Interval, parse_moment
+from workbench.store.historical import HistoricalDataManager
+
+Fill = Callable[..., BackfillReport]
+
+
+@pytest.fixture
+def store(tmp_path: Path) -> HistoricalDataManager:
+    return HistoricalDataManager(tmp_path / "historical")
+
+
+@pytest.fixture
+def fill(ib: IBDataManager, store: HistoricalDataManager) -> Fill:
+    def filled(
+        symbols: list[str], timeframes: list[str], since: str = "2026-10-01", **options: object
+    ) -> BackfillReport:
+        return download_historical_universe(ib, store, symbols, timeframes, since=since, progress=False, **options)
+
+    return filled
+
+
+def test_what_is_stored_is_what_the_gateway_has(ib: IBDataManager, store: HistoricalDataManager, fill: Fill) -> None:
+    report = fill(["AAPL", "VIX"], ["15min", "1day"], since="2026-11-01")
+
+    assert not report.failed
+    for symbol in ("AAPL", "VIX"):
+        asked = ib.fetch_historical_bars(symbol, "15 mins", "15 D")
+        stored = store.load_bars(symbol, "15min")
+        assert stored.index[0].isoformat() == "2026-11-02T14:30:00+00:00"
+        pd.testing.assert_frame_equal(stored, asked, check_exact=True)
+        assert len(store.load_bars(symbol, "1day")) == 14  # November's sessions up to the 19th
+
+
+@pytest.mark.parametrize("timeframe", ["5sec", "1min", "5min", "15min", "1hour", "4hour", "1day"])
+def test_every_timeframe_comes_whole(store: HistoricalDataManager, fill: Fill, timeframe: str) -> None:
+    """Eight sessions in regular hours; 2026-11-09 to 2026-11-18."""
+    fill(["MSFT"], [timeframe], since="2026-11-09", until="2026-11-19")
+
+    a_session = {"5sec": 4680, "1min": 390, "5min": 78, "15min": 26, "1hour": 7, "4hour": 2, "1day": 1}
+    assert len(store.load_bars("MSFT", timeframe)) == 8 * a_session[timeframe]
+
+
+def test_a_half_day_ends_early(store: HistoricalDataManager, fill: Fill) -> None:
+    fill(["AAPL"], ["1min", "15min", "1hour", "4hour"], since="2025-11-28", until="2025-11-29")
+
+    last = {
+        name: store.load_bars("AAPL", name).index[-1].strftime("%H:%M") for name in ("1min", "15min", "1hour", "4hour")
+    }
+    assert last == {"1min": "17:59", "15min": "17:45", "1hour": "17:00", "4hour": "17:00"}
+
+
+def test_a_second_backfill_fetches_nothing_and_changes_nothing(store: HistoricalDataManager, fill: Fill) -> None:
+    first = fill(["AAPL", "SPY"], ["1hour", "1day"], until="2026-11-19")
+    before = {path: path.read_bytes() for path in store.data_dir.rglob("*.parquet") if path.is_file()}
+
+    second = fill(["AAPL", "SPY"], ["1hour", "1day"], until="2026-11-19")
+
+    assert first.added > 0
+    assert (second.requests, second.added) == (0, 0)
+    assert {path: path.read_bytes() for path in store.data_dir.rglob("*.parquet") if path.is_file()} == before
+
+
+def test_a_longer_past_fetches_only_what_is_new(store: HistoricalDataManager, fill: Fill) -> None:
+    fill(["AAPL"], ["1hour"], since="2026-11-02", until="2026-11-19")
+
+    report = fill(["AAPL"], ["1hour"], since="2026-10-26", until="2026-11-19")
+
+    assert (report.requests, report.added) == (1, 35)
+    assert store.load_bars("AAPL", "1hour").index.is_monotonic_increasing
+
+
+def test_a_hole_in_the_middle_is_found_and_filled(store: HistoricalDataManager, fill: Fill) -> None:
+    fill(["AAPL"], ["1min"], since="2026-09-28", until="2026-11-07")
+    whole = store.load_bars("AAPL", "1min")
+    next(store.data_dir.rglob("2026-10.parquet")).unlink()
+
+    report = fill(["AAPL"], ["1min"], since="2026-09-28", until="2026-11-07")
+
+    assert report.added == (whole.index.month == 10).sum() > 0
+    pd.testing.assert_frame_equal(store.load_bars("AAPL", "1min"), whole, check_exact=True)
+
+
+def test_a_failing_symbol_does_not_stop_the_others(store: HistoricalDataManager, fill: Fill) -> None:
+    report = fill(["NOPE", "AAPL"], ["1day"])
+
+    assert [(one.symbol, type(one.error)) for one in report.failed] == [("NOPE", UnknownContract)]
+    assert "NOPE" in str(report)
+    assert len(store.load_bars("AAPL", "1day")) > 30
+    assert store.load_bars("NOPE", "1day").empty
+    assert len(store.coverage("NOPE", "1day")) == 0
+
+
+def test_what_lies_before_the_first_bar_is_confirmed_empty_once(store: HistoricalDataManager, fill: Fill) -> None:
+    """Intraday bars of this market begin on 2024-11-20 or so."""
+    first = fill(["AAPL"], ["4hour"], since="2023-06-01", until="2025-01-01")
+    second = fill(["AAPL"], ["4hour"], since="2023-06-01", until="2025-01-01")
+
+    assert not first.failed
+    assert store.load_bars("AAPL", "4hour").index[0].year == 2024
+    wanted = Interval(parse_moment("2023-06-01"), parse_moment("2025-01-01"))
+    assert len(store.coverage("AAPL", "4hour").missing(wanted)) == 0
+    assert second.requests == 0
+
+
+def test_the_forming_bar_is_never_stored_and_the_newest_are_asked_for_again(tmp_path: Path) -> None:
+    store, tape = HistoricalDataManager(tmp_path), SimulatedTape(1, start=int(at("2026-11-20T09:25")))
+
+    def filled_at(clock: str) -> tuple[str, int, BackfillReport]:
+        with running(tape, GatewayClock(at(clock))) as gateway, IBDataManager(_config(gateway)) as ib:
+            report = download_historical_universe(ib, store, ["AAPL"], ["5min"], since="2026-11-19", progress=False)
+        stored = store.load_bars("AAPL", "5min")
+        return f"{stored.index[-1].tz_convert('America/New_York'):%H:%M}", len(stored), report
+
+    assert filled_at("2026-11-20T10:07:30")[:2] == ("10:00", 78 + 7)
+    last, bars, report = filled_at("2026-11-20T10:32:30")
+    assert (last, bars) == ("10:25", 78 + 12)
+    assert sum(one.saved.unchanged for one in report.series) >= 2  # 09:55 and 10:00 were younger than 15 minutes
+    last, bars, report = filled_at("2026-11-20T17:00:00")
+    assert (last, bars) == ("15:55", 156)
+    assert filled_at("2026-11-20T17:01:00")[2].requests == 0
+
+
+def test_what_lies_in_the_future_is_not_asked_for(fill: Fill) -> None:
+    report = fill(["AAPL"], ["15min"], since="2026-12-01")
+
+    assert (report.requests, report.failed) == (0, ())
+
+
+def test_an_end_before_its_begin_is_refused(fill: Fill) -> None:
+    with pytest.raises(InvalidInterval, match="does not lie after"):
+        fill(["AAPL"], ["1day"], since="2026-11-02", until="2026-11-01")
+
+
+def test_an_unknown_timeframe_is_refused(fill: Fill) -> None:
+    with pytest.raises(UnknownTimeframe, match="did you mean 15min"):
+        fill(["AAPL"], ["15mins"])
+
+
+def test_a_truncated_part_is_reported_and_never_overwritten(store: HistoricalDataManager, fill: Fill) -> None:
+    fill(["AAPL", "SPY"], ["1day"], since="2026-01-02", until="2026-11-01")
+    part = next((store.data_dir / "stocks" / "AAPL").rglob("2026.parquet"))
+    part.write_bytes(part.read_bytes()[:1000])
+
+    report = fill(["AAPL", "SPY"], ["1day"], since="2026-01-02", until="2026-11-19")
+
+    assert [(one.symbol, type(one.error)) for one in report.failed] == [("AAPL", CorruptPart)]
+    assert str(part) in str(report)
+    assert part.stat().st_size == 1000
+    with pytest.raises(CorruptPart, match="backfill the series again"):
+        store.load_bars("AAPL", "1day")
+
+    part.unlink()  # what the message says
+    assert not fill(["AAPL"], ["1day"], since="2026-01-02", until="2026-11-19").failed
+    assert store.load_bars("AAPL", "1day").index.equals(store.load_bars("SPY", "1day").index)
+
+
+def test_bars_of_another_market_are_refused(store: HistoricalDataManager, fill: Fill) -> None:
+    fill(["AAPL"], ["1day"])
+    before = store.load_bars("AAPL", "1day")
+
+    with running(SimulatedTape(2)) as other, IBDataManager(_config(other)) as ib:
+        report = download_historical_universe(ib, store, ["AAPL", "MSFT"], ["1day"], since="2026-01-02", progress=False)
+
+    assert {type(one.error) for one in report.failed} == {SourceMismatch}
+    pd.testing.assert_frame_equal(store.load_bars("AAPL", "1day"), before, check_exact=True)
+
+
+def test_when_the_gateway_dies_the_rest_fails_and_the_next_backfill_goes_on(tmp_path: Path) -> None:
+    store, start = HistoricalDataManager(tmp_path), at("2026-11-20T17:00")
+    symbols, tape = ["AAPL", "MSFT", "SPY", "KO"], SimulatedTape(1, start=int(start))
+
+    def filled() -> BackfillReport:
+        return download_historical_universe(ib, store, symbols, ["1min"], since="2026-06-01", progress=False)
+
+    with ThreadPoolExecutor(1) as pool:
+        with running(tape, GatewayClock(start)) as gateway:
+            port, ib = gateway.port, IBDataManager(_config(gateway))
+            ib.connect()
+            filling = pool.submit(filled)
+            _await_parts(tmp_path, 3)
+        first = filling.result()
+    with running(tape, GatewayClock(start), port=port):
+        ib.connect()
+        second = filled()
+        ib.disconnect()
+
+    assert {type(one.error) for one in first.failed} == {Disconnected}
+    assert not second.failed
+    assert {len(store.load_bars(symbol, "1min")) for symbol in symbols} == {390 * 122}
+
+
+INTERRUPTED = """
+import sys
+from workbench.ib.backfill import download_historical_universe
+from workbench.ib.connection import IBDataManager
+from workbench.ib.dial import IBConnectionConfig
+from workbench.store.historical import HistoricalDataManager
+
+port, folder, *symbols = sys.argv[1:]
+with IBDataManager(IBConnectionConfig(port=int(port), client_id=5)) as ib:
+    store = HistoricalDataManager(folder)
+    print(download_historical_universe(ib, store, symbols, ["1min"], since="2026-06-01", until="2026-11-01"))
+"""
+
+
+@pytest.mark.skipif(os.name == "nt", reason="Windows sends no SIGINT to one process")
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGKILL], ids=["Ctrl-C", "SIGKILL"])
+def test_one_that_was_ended_goes_on_where_it_was(market: GatewayServer, tmp_path: Path, number: signal.Signals) -> None:
+    symbols, folder = ["AAPL", "MSFT", "NVDA", "AMZN"], tmp_path / "ended"
+    arguments = [sys.executable, "-c", INTERRUPTED, str(market.port)]
+    child = subprocess.Popen(
+        [*arguments, str(folder), *symbols], stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True
+    )
+    _await_parts(folder, 4)
+    child.send_signal(number)
+    said, errors = child.communicate(timeout=60)
+    if number == signal.SIGINT:
+        assert "interrupted: call it again" in said, errors
+
+    subprocess.run([*arguments, str(folder), *symbols], check=True, capture_output=True)
+    subprocess.run([*arguments, str(tmp_path / "whole"), *symbols], check=True, capture_output=True)
+
+    ended, whole = HistoricalDataManager(folder), HistoricalDataManager(tmp_path / "whole")
+    for symbol in symbols:
+        pd.testing.assert_frame_equal(
+            ended.load_bars(symbol, "1min"), whole.load_bars(symbol, "1min"), check_exact=True
+        )
+        assert ended.coverage(symbol, "1min") == whole.coverage(symbol, "1min")
+
+
+def _config(gateway: GatewayServer) -> IBConnectionConfig:
+    return IBConnectionConfig(gateway.host, gateway.port)
+
+
+def _await_parts(folder: Path, number: int) -> None:
+    """Return as soon as that many parts are stored."""
+    deadline = time.monotonic() + 60
+    while len([path for path in folder.rglob("*.parquet") if path.is_file()]) < number:
+        assert time.monotonic() < deadline
+        time.sleep(0.001)

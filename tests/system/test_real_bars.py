@@ -1,0 +1,133 @@
+"""Real bars, replayed by the gateway's own command, fetched by the real ib_insync, stored, and compared row by row."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+import pandas as pd
+import pytest
+
+from workbench.ib.backfill import download_historical_universe
+from workbench.ib.connection import IBDataManager
+from workbench.ib.dial import IBConnectionConfig
+from workbench.store.historical import HistoricalDataManager
+
+COLUMNS = ["open", "high", "low", "close", "volume"]
+
+
+@dataclass(frozen=True)
+class Desk:
+    """A connection to a replay, and the two stores that are filled from it."""
+
+    ib: IBDataManager
+    regular: HistoricalDataManager
+    extended: HistoricalDataManager
+    source: Path
+
+    def filled(
+        self, symbol: str, timeframe: str, since: str, until: str, *, use_rth: bool
+    ) -> tuple[pd.DataFrame, pd.DataFrame]:
+        """Return the stored bars and the source's, after a backfill that left nothing out."""
+        store = self.regular if use_rth else self.extended
+        report = download_historical_universe(
+            self.ib, store, [symbol], [timeframe], since=since, until=until, use_rth=use_rth, progress=False
+        )
+        assert not report.failed
+        source = pd.read_parquet(self.source / symbol / f"{timeframe}.parquet").set_index("timestamp")
+        return store.load_bars(symbol, timeframe, columns=COLUMNS), source[COLUMNS].astype("float64")
+
+
+@pytest.fixture(scope="module")
+def desk(real_bars: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Desk]:
+    folder = tmp_path_factory.mktemp("desk")
+    command = [sys.executable, "-m", "workbench", "gateway", "--port", "0", "--tape", str(real_bars / "lean")]
+    with subprocess.Popen(command, stdout=subprocess.PIPE, text=True) as gateway:
+        assert gateway.stdout is not None
+        port = int(gateway.stdout.readline().split("127.0.0.1:")[1].split()[0])
+        try:
+            with IBDataManager(IBConnectionConfig(port=port)) as ib:
+                yield Desk(
+                    ib,
+                    HistoricalDataManager(folder / "regular"),
+                    HistoricalDataManager(folder / "extended"),
+                    real_bars / "lean",
+                )
+        finally:
+            gateway.terminate()
+            assert gateway.wait(10) == 0
+
+
+def in_regular_hours(bars: pd.DataFrame, sessions: Path) -> pd.DataFrame:
+    """Return the bars within the sessions that the data set's own list gives."""
+    hours = pd.read_csv(sessions, parse_dates=["open_utc", "close_utc"])
+    spans = pd.IntervalIndex.from_arrays(hours["open_utc"], hours["close_utc"], closed="left")
+    return bars[spans.get_indexer(bars.index) >= 0]
+
+
+@pytest.mark.parametrize("symbol", ["SPY", "BAC"])
+def test_one_minute_bars_equal_the_source_row_by_row(desk: Desk, symbol: str) -> None:
+    stored, source = desk.filled(symbol, "1min", "2013-10-01", "2013-10-15", use_rth=False)
+
+    assert len(source) == {"SPY": 4839, "BAC": 3466}[symbol]
+    pd.testing.assert_frame_equal(stored, source, check_exact=True)
+
+
+@pytest.mark.parametrize("symbol", ["SPY", "BAC"])
+def test_one_minute_bars_of_regular_hours_equal_the_source_row_by_row(desk: Desk, real_bars: Path, symbol: str) -> None:
+    stored, source = desk.filled(symbol, "1min", "2013-10-01", "2013-10-15", use_rth=True)
+
+    pd.testing.assert_frame_equal(stored, in_regular_hours(source, real_bars / "sessions.csv"), check_exact=True)
+    assert len(stored) == 6 * 390
+
+
+@pytest.mark.parametrize("symbol", ["SPY", "BAC"])
+def test_five_second_bars_equal_the_source_row_by_row(desk: Desk, symbol: str) -> None:
+    stored, source = desk.filled(symbol, "5sec", "2013-10-07", "2013-10-12", use_rth=False)
+
+    pd.testing.assert_frame_equal(stored, source, check_exact=True)
+
+
+@pytest.mark.parametrize("symbol", ["SPY", "AAPL"])
+def test_daily_bars_since_1998_equal_the_source_row_by_row(desk: Desk, symbol: str) -> None:
+    stored, source = desk.filled(symbol, "1day", "1998-01-01", "2021-04-01", use_rth=True)
+
+    assert len(source) == 5849
+    pd.testing.assert_frame_equal(stored, source, check_exact=True)
+
+
+def test_hourly_bars_since_1998_equal_the_source_row_by_row(desk: Desk) -> None:
+    """All hours: the source has late prints after early closes, which regular hours leave out."""
+    stored, source = desk.filled("SPY", "1hour", "1998-01-01", "2021-04-01", use_rth=False)
+
+    assert len(source) == 40832
+    pd.testing.assert_frame_equal(stored, source, check_exact=True)
+
+
+def test_hourly_bars_of_regular_hours_keep_the_clock_over_dst_and_half_days(desk: Desk) -> None:
+    stored, source = desk.filled("SPY", "1hour", "1998-01-01", "2021-04-01", use_rth=True)
+    wall = pd.Series(stored.index.tz_convert("America/New_York"), index=stored.index)
+    starts, dates = wall.dt.strftime("%H:%M"), wall.dt.date
+    full = ["09:30", "10:00", "11:00", "12:00", "13:00", "14:00", "15:00"]
+
+    assert set(starts) == set(full)
+    assert len(set(dates)) == 5849
+    for label in ("2019-11-29", "2020-11-27", "1998-12-24", "2013-07-03"):  # half days
+        assert list(starts[dates == pd.Timestamp(label).date()]) == full[:4]
+    for label in ("2007-03-12", "2006-04-03", "2020-03-09", "2020-11-02"):  # the day after a DST switch
+        assert list(starts[dates == pd.Timestamp(label).date()]) == full
+    late_prints = source.index.difference(stored.index)
+    assert len(late_prints) == 47
+    assert set(late_prints.tz_convert("America/New_York").hour) == {13, 14, 15}
+    pd.testing.assert_frame_equal(stored, source.loc[stored.index], check_exact=True)
+
+
+def test_the_half_day_of_an_index_is_whole(desk: Desk) -> None:
+    stored, source = desk.filled("SPX", "1min", "2023-07-01", "2023-07-05", use_rth=True)
+
+    half_day = source[source.index >= "2023-07-03"]
+    assert len(half_day) == 210  # 09:30 to 13:00
+    pd.testing.assert_frame_equal(stored, half_day, check_exact=True)
