@@ -99,3 +99,5 @@ def test_a_stock_and_an_index_are_told_apart() -> None:
     assert stock.market_rules.count("26") == len(stock.valid_exchanges.split(","))
     assert (index.exchange, index.valid_exchanges, index.sec_ids) == ("CBOE", "CBOE", ())
     assert index.trading_hours == index.liquid_hours
+    assert stock.trading_hours.startswith("20261120:0400-20261120:2000;")
+    assert stock.liquid_hours.startswith("20261120:0930-20261120:1600;")

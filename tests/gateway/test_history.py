@@ -3,9 +3,12 @@ from __future__ import annotations
 from dataclasses import fields
 from datetime import UTC, datetime
 from functools import cache
+from pathlib import Path
 from zoneinfo import ZoneInfo
 
 import numpy as np
+import pyarrow as pa
+import pyarrow.parquet as pq
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
@@ -15,6 +18,7 @@ from workbench.gateway.asof import AsOf
 from workbench.gateway.history import BAR_SIZES, History, answer, bars_between, head
 from workbench.gateway.hours import hours
 from workbench.gateway.refusals import Refused
+from workbench.gateway.replay import ReplayTape
 from workbench.gateway.requests import ContractQuery, HeadTimestampRequest, HistoricalRequest
 from workbench.gateway.simulated import SimulatedTape
 from workbench.gateway.tape import DAY, STEPS, BarColumns, Instrument
@@ -192,6 +196,27 @@ def test_the_forming_day_holds_nothing_of_the_future() -> None:
 def test_a_session_that_has_not_begun_has_no_daily_bar() -> None:
     assert ask("2 D", "1 day", now="2026-11-20 09:29:59").stamps == ["20261118", "20261119"]
     assert ask("1 D", "1 day", now="2026-11-19 19:30").stamps == ["20261119"]  # already the 20th in UTC
+
+
+def test_a_day_belongs_to_a_past_end_when_its_session_began_before_it() -> None:
+    assert ask("2 D", "1 day", end="20261119 09:30:00 US/Eastern").stamps == ["20261117", "20261118"]
+    assert ask("2 D", "1 day", end="20261119 09:30:01 US/Eastern").stamps == ["20261118", "20261119"]
+
+
+def test_a_bar_that_is_cut_at_the_close_is_complete_at_the_close(tmp_path: Path) -> None:
+    starts = pa.array([at("2026-11-27 12:00") * 1000], pa.timestamp("ms", tz="UTC"))
+    (tmp_path / "AAPL").mkdir()
+    columns = {name: [10.0] for name in ("open", "high", "low", "close", "volume")}
+    pq.write_table(pa.table({"timestamp": starts, **columns}), tmp_path / "AAPL" / "4hour.parquet")
+    only = ReplayTape(tmp_path)  # nothing finer to compose it from
+    begin = at("2026-11-27 09:30")
+
+    during, after = [
+        bars_between(AsOf(only, hours(), at(now)), "AAPL", 14_400, begin, begin + DAY, use_rth=True)
+        for now in ("2026-11-27 12:59:59", "2026-11-27 13:00")
+    ]
+
+    assert (len(during), len(after)) == (0, 1)
 
 
 def test_an_unfinished_five_second_bar_does_not_exist() -> None:
