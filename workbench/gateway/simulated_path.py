@@ -35,7 +35,7 @@ DRIFT = 0.34  # the strongest trend, in daily standard deviations
 SHORTEST, LONGEST = 5, 40
 
 FEAR_PULL = 0.9
-FEAR_OF_VOLATILITY, FEAR_OF_RETURNS = 0.30, -5.0
+FEAR_OF_VOLATILITY, FEAR_OF_RETURNS = 0.17, -5.5
 
 
 @dataclass(frozen=True, slots=True)
@@ -90,7 +90,7 @@ def _walk(seed: int, name: str, volatility: float) -> _Walk:
     """Return a walk of `WEEKDAYS` steps that is pulled back to zero."""
     days = noise.keys(noise.root(seed, "path " + name), np.arange(WEEKDAYS))
     stress = _pulled(noise.normals(noise.keys(days, 1)), PERSISTENCE) * math.sqrt(1 - PERSISTENCE * PERSISTENCE)
-    today = volatility * noise.exp(0.38 * stress - 0.07)
+    today = volatility * noise.exp(0.5 * stress - 0.125)
     drift, swinging = _regimes(noise.root(seed, "regimes " + name))
     swings = _pulled(noise.normals(noise.keys(days, 2)), SWING) * swinging * today
     returns = today * (0.9 * noise.normals(noise.keys(days, 3)) + drift)

@@ -6,6 +6,7 @@ these, and everything finer is split from them.
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass
 
 import numpy as np
@@ -13,7 +14,7 @@ import numpy as np
 from workbench.gateway import noise
 from workbench.gateway.hours import Hours
 from workbench.gateway.noise import Floats, Integers
-from workbench.gateway.simulated_path import Path, path, weekdays
+from workbench.gateway.simulated_path import Path, correlation, path, weekdays
 from workbench.gateway.simulated_split import FLAT_BELOW, Buckets, Profile, notional
 from workbench.gateway.simulated_table import Listing
 
@@ -22,7 +23,8 @@ LOWEST = 100  # ticks: no price falls under one dollar
 FULL_SESSION = 6.5 * 3600
 SHARE = {PRE: 0.012, POST: 0.02}  # of the regular volume
 OVERNIGHT = 0.38  # standard deviation of the overnight gap, in those of the day
-INTRADAY = 0.82
+INTRADAY = 0.74  # standard deviation of the walk from open to close, likewise
+CALMEST = 0.4  # added to the energy (mean 2) of each extreme: the two are drawn apart, and never both near 0
 
 
 @dataclass(frozen=True, slots=True)
@@ -94,7 +96,6 @@ class _Day:
         high = np.where(flat, prices.open, prices.high)
         low = np.where(flat, prices.open, prices.low)
         close = np.where(flat, prices.open, prices.close)
-        key = noise.keys(self._key, 10 + kind)
         return Buckets(
             start=begin,
             open=prices.open,
@@ -103,7 +104,7 @@ class _Day:
             close=close,
             count=count,
             volume=volume,
-            notional=notional(prices.open, high, low, close, volume, noise.normals(key)),
+            notional=notional(prices.open, high, low, close, volume),
             begin=begin,
             end=end,
             profile=np.full(len(begin), Profile(kind)),
@@ -124,19 +125,20 @@ class _Day:
         return self._walked(self._close, end, 0.15 * self._size, 3)
 
     def _open(self) -> Floats:
-        shared = noise.normals(noise.keys(self._market, 4)) * self._listing.beta * 0.009 / self._listing.volatility
-        gap = 0.7 * shared + 0.7 * self._normal(4)
+        shared = correlation(self._listing)
+        market = noise.normals(noise.keys(self._market, 4))
+        gap = shared * market + math.sqrt(1 - shared * shared) * self._normal(4)
         return self._previous + 0.25 * (self._close - self._previous) + OVERNIGHT * self._size * gap
 
     def _normal(self, purpose: int) -> Floats:
         return noise.normals(noise.keys(self._key, purpose))
 
     def _walked(self, begin: Floats, end: Floats, size: Floats, purpose: int) -> _Prices:
-        """Return the prices of a random walk from `begin` to `end`; its extremes have the exact distribution."""
+        """Return the prices of a random walk from `begin` to `end`; its extremes have nearly the true distribution."""
         key = noise.keys(self._key, 20 + purpose)
         moved, variance, middle = np.square(end - begin), np.square(size), (begin + end) / 2
-        above = np.sqrt(moved + variance * noise.energies(noise.keys(key, 1))) / 2
-        below = np.sqrt(moved + variance * noise.energies(noise.keys(key, 2))) / 2
+        above = np.sqrt(moved + variance * (CALMEST + noise.energies(noise.keys(key, 1)))) / 2
+        below = np.sqrt(moved + variance * (CALMEST + noise.energies(noise.keys(key, 2)))) / 2
         opens, closes = _ticks(begin), _ticks(end)
         high = np.maximum(_ticks(middle + above), np.maximum(opens, closes))
         low = np.minimum(_ticks(middle - below), np.minimum(opens, closes))

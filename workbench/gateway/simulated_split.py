@@ -25,7 +25,8 @@ Flags = npt.NDArray[np.bool_]
 
 FLAT_BELOW = 4
 WALK_OF_RANGE = 0.6  # standard deviation of a random walk over its range (Parkinson 1980: 1 / (2 sqrt(ln 2)))
-LONGEST_STRETCH = 4.0
+EVENNESS = 3.0  # of trades and sizes within a parent; the noise added to it has mean 2
+LONGEST_STRETCH = 3.0
 JUMPING = 0.2  # chance of an open one tick above the close before it, and of one below
 ROOM = 0.08  # share of the room between the children's bounds that their notionals stay away from
 
@@ -77,9 +78,9 @@ class Source:
         return noise.keys(pairs[0], place), noise.keys(pairs[1], place)
 
 
-def notional(opens: Integers, high: Integers, low: Integers, close: Integers, volume: Integers, z: Floats) -> Integers:
+def notional(opens: Integers, high: Integers, low: Integers, close: Integers, volume: Integers) -> Integers:
     """Return a plausible sum of price times volume for bars, between low times volume and high times volume."""
-    average = (opens + high + low + close) / 4 + 0.04 * z * (high - low)
+    average = 0.35 * (opens + close) + 0.15 * (high + low)
     return np.clip(np.rint(average * volume).astype(np.int64), low * volume, high * volume)
 
 
@@ -94,9 +95,10 @@ class _Split:
     def __init__(self, parents: Buckets, step: int, width: int, source: Source) -> None:
         self.parents = parents
         self.start = parents.start[:, None] + step * np.arange(width)
-        self.key, market = source.children(parents, step, width)
+        self.step = step
+        self.key, self.market = source.children(parents, step, width)
         own = noise.normals(self._keys(1))
-        shared = noise.normals(noise.keys(market, 1))
+        shared = noise.normals(noise.keys(self.market, 1))
         self.z = source.correlation * shared + np.sqrt(1 - source.correlation**2) * own
         self.open_parent = parents.open[:, None]
         self.close_parent = parents.close[:, None]
@@ -131,15 +133,16 @@ class _Split:
     def _share_trades(self, burst: Integers) -> None:
         count = self.parents.count
         together = np.minimum(count, FLAT_BELOW)
-        clustering = 1.4 + noise.energies(self._keys(3))
-        self.weight = activity(self.parents, self.start) * clustering * self._inside()
-        self.count = _shared(count - together, self.weight)
+        busy = (noise.energies(self._keys(3)) + noise.energies(noise.keys(self.market, 3))) / 2
+        clustering = (EVENNESS if self.step > 5 else 0.3) + busy
+        weight = activity(self.parents, self.start + self.step // 2) * clustering * self._inside()
+        self.count = _shared(count - together, weight)
         self.count[np.arange(len(count)), burst] += together
         self.trading = self.count > 0
         self.thick = self.count >= FLAT_BELOW
 
     def _share_volume(self) -> None:
-        sizes = self.count * (0.3 + noise.energies(self._keys(4)))
+        sizes = self.count * (EVENNESS + noise.energies(self._keys(4)))
         self.volume = self.count + _shared(self.parents.volume - self.parents.count, sizes)
 
     # -- prices --
@@ -153,32 +156,34 @@ class _Split:
         elapsed = np.cumsum(variance, axis=1)
         walked = np.cumsum(self.z * spread, axis=1)
         line = self.open_parent + (self.close_parent - self.open_parent) * elapsed
-        end = self._steered(line + walked - elapsed * walked[:, -1:], share, elapsed)
+        end = line + walked - elapsed * walked[:, -1:]
         begin = np.concatenate([self.open_parent, end[:, :-1]], axis=1)
         moved, middle = np.square(end - begin), (begin + end) / 2
         above = middle + np.sqrt(moved + np.square(spread) * noise.energies(self._keys(6))) / 2
         below = middle - np.sqrt(moved + np.square(spread) * noise.energies(self._keys(7))) / 2
-        self.end, self.above, self.below = self._fitted(end, above, below)
+        begin, end, above, below = self._stretched([begin, end, above, below])
+        self.upper = above - np.maximum(begin, end)
+        self.lower = np.minimum(begin, end) - below
+        natural = 0.7 * end + 0.15 * (above + below)
+        self.end = _folded(end + self._bend(natural, elapsed), self.low_parent, self.high_parent)
 
-    def _steered(self, junction: Floats, share: Floats, elapsed: Floats) -> Floats:
-        """Bend the walk so that its mean comes near to the parent's average price."""
-        average = self.parents.notional / np.maximum(self.parents.volume, 1)
-        mean = np.cumsum(junction * share, axis=1)[:, -1]
-        arch = 4 * elapsed * (1 - elapsed)
-        weight = np.maximum(np.cumsum(arch * share, axis=1)[:, -1], 0.25)
-        return np.asarray(junction + ((average - mean) / weight)[:, None] * arch)
-
-    def _fitted(self, *walks: Floats) -> list[Floats]:
-        """Stretch a walk that stays short of the parent's high or low, mirror one that goes beyond."""
-        end, above, below = walks
+    def _stretched(self, walks: list[Floats]) -> list[Floats]:
+        """Stretch a walk, its highs and lows last, that stays short of the parent's high or low."""
         ceiling = np.maximum(self.open_parent, self.close_parent)
         floor = np.minimum(self.open_parent, self.close_parent)
-        highest = np.max(np.where(self.thick, above, -np.inf), axis=1, keepdims=True)
-        lowest = np.min(np.where(self.thick, below, np.inf), axis=1, keepdims=True)
+        highest = np.max(np.where(self.thick, walks[-2], -np.inf), axis=1, keepdims=True)
+        lowest = np.min(np.where(self.thick, walks[-1], np.inf), axis=1, keepdims=True)
         up = np.clip((self.high_parent - ceiling) / np.maximum(highest - ceiling, 0.01), 1, LONGEST_STRETCH) - 1
         down = np.clip((floor - self.low_parent) / np.maximum(floor - lowest, 0.01), 1, LONGEST_STRETCH) - 1
-        fitted = [x + up * np.maximum(x - ceiling, 0) - down * np.maximum(floor - x, 0) for x in (end, above, below)]
-        return [_folded(x, self.low_parent, self.high_parent) for x in fitted]
+        return [x + up * np.maximum(x - ceiling, 0) - down * np.maximum(floor - x, 0) for x in walks]
+
+    def _bend(self, natural: Floats, elapsed: Floats) -> Floats:
+        """Return an arch that brings the walk's mean near to the parent's average price."""
+        share = self.volume / self.parents.volume[:, None]
+        arch = 4 * elapsed * (1 - elapsed)
+        missing = self.parents.notional / self.parents.volume - np.cumsum(natural * share, axis=1)[:, -1]
+        weight = np.maximum(np.cumsum(arch * share, axis=1)[:, -1], 0.25)
+        return np.asarray((missing / weight)[:, None] * arch)
 
     def _place_bodies(self) -> None:
         """Give each child its open and close; a child of few trades is flat."""
@@ -202,24 +207,26 @@ class _Split:
     def _place_wicks(self) -> None:
         """Give each child a high and a low, and the parent's high and low to one that reaches farthest."""
         body_high, body_low = np.maximum(self.open, self.close), np.minimum(self.open, self.close)
-        high = np.maximum(np.rint(self.above).astype(np.int64), body_high)
-        low = np.minimum(np.rint(self.below).astype(np.int64), body_low)
-        self.high = np.where(self.thick, high, body_high)
-        self.low = np.where(self.thick, low, body_low)
-        _reach(self.high, np.where(self.thick, self.above, -np.inf), self.high_parent, self.trading)
-        _reach(self.low, np.where(self.thick, -self.below, -np.inf), self.low_parent, self.trading)
+        upper = _saturated(self.upper, self.high_parent - body_high)
+        lower = _saturated(self.lower, body_low - self.low_parent)
+        self.high = body_high + np.where(self.thick, np.rint(upper).astype(np.int64), 0)
+        self.low = body_low - np.where(self.thick, np.rint(lower).astype(np.int64), 0)
+        _reach(self.high, np.where(self.thick, body_high + self.upper, -np.inf), self.high_parent, self.trading)
+        _reach(self.low, np.where(self.thick, self.lower - body_low, -np.inf), self.low_parent, self.trading)
 
     # -- notional --
 
     def _share_notional(self) -> Flags:
         """Share the notional; return for which parents that was possible."""
         self._widen()
-        floor, room = self.low * self.volume, (self.high - self.low) * self.volume
-        rest = self.parents.notional - np.sum(floor, axis=1)
+        natural = notional(self.open, self.high, self.low, self.close, self.volume)
+        rest = self.parents.notional - np.sum(natural, axis=1)
+        up, down = self.high * self.volume - natural, natural - self.low * self.volume
+        room = np.where((rest > 0)[:, None], up, down)
         total = np.sum(room, axis=1)
-        fraction = rest / np.maximum(total, 1)
-        self.notional = floor + _shared(np.clip(rest, 0, total), room.astype(np.float64))
-        return np.asarray((rest == 0) | ((total > 0) & (fraction > 0.001) & (fraction < 0.999)))
+        moved = _shared(np.minimum(np.abs(rest), total), room.astype(np.float64))
+        self.notional = natural + np.sign(rest)[:, None] * moved
+        return np.asarray((rest == 0) | (np.abs(rest) < 0.999 * total))
 
     def _widen(self) -> None:
         """Stretch highs or lows towards the parent's, just enough that the notional fits between them."""
@@ -253,10 +260,10 @@ class _Split:
         return Buckets(**columns, **segment)
 
 
-def activity(parents: Buckets, start: Integers) -> Floats:
+def activity(parents: Buckets, moment: Integers) -> Floats:
     """Return how busy a moment of a segment is, about 1 on average."""
     length = (parents.end - parents.begin)[:, None]
-    x = (start - parents.begin[:, None]) / length
+    x = np.clip((moment - parents.begin[:, None]) / length, 0, 1)
     profile = parents.profile[:, None]
     edge = np.square(np.square(2 * x - 1))
     steep = np.square(np.square(edge))
@@ -280,6 +287,11 @@ def _folded(price: Floats, low: Integers, high: Integers) -> Floats:
     span = np.maximum(high - low, 1)
     away = np.mod(price - low, 2 * span)
     return np.asarray(np.minimum(low + np.minimum(away, 2 * span - away), high))
+
+
+def _saturated(length: Floats, room: Integers) -> Floats:
+    """Return lengths that come near to the room but never exceed it."""
+    return np.asarray(length * room / np.sqrt(np.maximum(np.square(length) + np.square(room), 0.01)))
 
 
 def _reach(price: Integers, score: Floats, bound: Integers, trading: Flags) -> None:
