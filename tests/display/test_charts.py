@@ -357,7 +357,7 @@ def test_neither_the_bars_nor_the_settings_of_matplotlib_change(style: str) -> N
 
 
 def test_what_the_user_has_set_for_other_plots_does_not_reach_the_chart() -> None:
-    with mpl.rc_context({"axes.facecolor": "red", "font.size": 30, "savefig.facecolor": "red"}):
+    with mpl.rc_context({"axes.facecolor": "red", "font.size": 30, "lines.marker": "o", "savefig.facecolor": "red"}):
         chart = draw(make_bars(TWO_SESSIONS))
 
     assert chart.figure.axes[0].get_facecolor() == (1.0, 1.0, 1.0, 1.0)

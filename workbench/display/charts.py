@@ -218,7 +218,8 @@ def _price_limits(canvas: Canvas, in_view: list[str]) -> tuple[float, float]:
     if np.isfinite(band).any():
         low = min(low, max(np.nanmin(band), low - 0.5 * height))
         high = max(high, min(np.nanmax(band), high + 0.5 * height))
-    return float(low - 0.05 * height), float(high + 0.14 * height)
+    bottom = low - 0.05 * height
+    return float(max(bottom, 0.0) if canvas.values("low").min() > 0 else bottom), float(high + 0.14 * height)
 
 
 def _mark_last(ax: Axes, canvas: Canvas) -> None:

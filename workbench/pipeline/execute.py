@@ -1,10 +1,11 @@
 """The process of one run: papermill, one kernel, one notebook.
 
-`notebooks.run_notebook` starts it as `python -m workbench.pipeline.execute` and talks with it over two pipes.
-The first line of its input is the request. After that the input is a leash: a further line is the reason to
-stop, and its end means that the caller is gone; both end the run in good order, with the kernel shut down and
-the notebook kept. Its output is one JSON object a line: `kernel`, `cell`, `failed`. Its exit code is 0 only if
-every cell succeeded; the notebook's metadata decide nothing, for papermill saves a cell it gave up on, and all
+`process.RunProcess` starts it as `python -m workbench.pipeline.execute DESCRIPTOR` and talks with it over two
+pipes. On standard input comes the request, one line of JSON. After that the input is a leash: a further line is
+the reason to stop, and its end means that the caller is gone; both end the run in good order, with the kernel shut
+down and the notebook kept. To DESCRIPTOR go the reports, one JSON object a line: `kernel`, `cell`, `failed`.
+Standard output and error are noise, for kernels and libraries print there what they like. The exit code is 0 only
+if every cell succeeded; the notebook's metadata decide nothing, for papermill saves a cell it gave up on, and all
 cells after it, as "completed" (put right here).
 
 The kernel is this very interpreter: a kernelspec named `python3` on the machine may be another one, so none is
@@ -222,9 +223,7 @@ def _kernel_manager(on_start: Callable[[int], None]) -> type[AsyncKernelManager]
 
 def main() -> int:
     """Execute the request on standard input; exit code 0: every cell succeeded."""
-    # The kernel inherits descriptors 1 and 2: what it prints there must not end up among the reports.
-    reports = os.fdopen(os.dup(1), "w", encoding="utf-8")
-    os.dup2(2, 1)
+    reports = os.fdopen(int(sys.argv[1]), "w", encoding="utf-8")
     request: Request = json.loads(sys.stdin.readline())
     return 0 if Execution(request, reports).run(leash=sys.stdin) else 1
 

@@ -35,16 +35,19 @@ class RunProcess:
         self._stop_reason = ""
         # A file, not a pipe: nobody has to read it while the run lasts.
         self._noise: IO[str] = tempfile.TemporaryFile("w+", encoding="utf-8", errors="replace")  # noqa: SIM115
-        self._process = subprocess.Popen(
-            [sys.executable, "-P", "-m", "workbench.pipeline.execute"],
+        ours, theirs = os.pipe()
+        self._process = subprocess.Popen(  # noqa: S603  our own module, in this interpreter
+            [sys.executable, "-P", "-m", "workbench.pipeline.execute", str(theirs)],
             stdin=subprocess.PIPE,
-            stdout=subprocess.PIPE,
+            stdout=self._noise,
             stderr=self._noise,
             encoding="utf-8",
+            pass_fds=[theirs],
             start_new_session=True,  # Ctrl-C in the terminal reaches us alone, and we end the run in good order
         )
+        os.close(theirs)
         self._leash = cast("IO[str]", self._process.stdin)
-        self._reports = cast("IO[str]", self._process.stdout)
+        self._reports = os.fdopen(ours, encoding="utf-8")
         self._send(json.dumps(request))
 
     def __enter__(self) -> Self:
@@ -116,9 +119,7 @@ class RunProcess:
         if self._stop_reason:
             return f"in an unknown cell: {self._stop_reason}, and did not end when told to"
         if self._process.returncode < 0:
-            return (
-                f"in an unknown cell: its process was killed by {signal.Signals(-self._process.returncode).name}"
-            )
+            return f"in an unknown cell: its process was killed by {signal.Signals(-self._process.returncode).name}"
         self._noise.seek(0)
         lines = self._noise.read().strip().splitlines()
         return f"before the first cell: {lines[-1] if lines else 'its process said nothing'}"
