@@ -21,6 +21,7 @@ from tqdm.auto import tqdm
 from workbench.errors import RequestRefused, WorkbenchError
 from workbench.ib.connection import IBDataManager
 from workbench.ib.plan import HistoryRequest, plan_requests, settled
+from workbench.market.contracts import check_symbol
 from workbench.market.coverage import Interval, parse_moment
 from workbench.market.sessions import FIRST_DATE, session_calendar
 from workbench.market.timeframes import Timeframe, parse_timeframe
@@ -127,7 +128,7 @@ def download_historical_universe(
     begin, end = (None if moment is None else parse_moment(moment) for moment in (since, until))
     if begin and end:
         Interval(begin, end)  # refuses an end before its begin
-    lengths = [parse_timeframe(name) for name in timeframes]
+    symbols, lengths = [check_symbol(symbol) for symbol in symbols], [parse_timeframe(name) for name in timeframes]
     now = ib.current_time()
     fills = [_SeriesFill(ib, store, symbol, length, prices) for symbol in symbols for length in lengths]
     with tqdm(disable=not progress, unit="request", desc="backfill", total=0) as bar:
