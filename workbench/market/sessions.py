@@ -58,6 +58,8 @@ class SessionCalendar:
         A daily bar starts at its session's date, 00:00 UTC; any other within the session's hours.
         """
         left, right = _utc(begin), _utc(end)
+        if right <= left:
+            return []
         if timeframe.is_daily:
             first, last = np.searchsorted(self._labels, [left, right])
         else:
