@@ -92,7 +92,8 @@ class SimulatedTape:
         return self._computed(listing, step, begin, end, regular)
 
     def _chunked(self, listing: Listing, step: int, begin: int, end: int, *, use_rth: bool) -> BarColumns:
-        first = begin // CHUNK * CHUNK
+        shift = listing.instrument.con_id % CHUNK  # so that not all symbols need a new chunk at the same moment
+        first = (begin - shift) // CHUNK * CHUNK + shift
         edges = range(first, max(end, begin + 1) + CHUNK - 1, CHUNK)
         chunks = [self._chunk(listing, step, *edge, use_rth) for edge in pairwise([*edges, edges[-1] + CHUNK])]
         return _cut(_joined(chunks), begin, end)
@@ -165,12 +166,14 @@ def _bar_start(start: Integers, step: int, sessions: Sessions, *, use_rth: bool)
 
 def _regular_starts(sessions: Sessions, step: int, begin: int, end: int, *, use_rth: bool) -> Integers:
     """Return the starts of all bars in `[begin, end)` that meet regular hours."""
-    first = _bar_start(sessions.open, step, sessions, use_rth=use_rth)
-    width = -(-(sessions.close - first) // step) + 1
-    starts = first[:, None] + step * np.arange(int(width.max()))
-    kept = starts < sessions.close[:, None]
-    grid = np.unique(_bar_start(np.minimum(starts, sessions.close[:, None] - 1)[kept], step, sessions, use_rth=use_rth))
-    return grid[(grid >= begin) & (grid < end)]
+    opens = sessions.open if use_rth else sessions.pre_open
+    first = np.clip(begin, sessions.open, sessions.close)
+    first = sessions.midnight + (first - sessions.midnight) // step * step
+    width = int(np.max(np.minimum(sessions.close, end) - first)) // step + 1
+    starts = first[:, None] + step * np.arange(max(width, 0))
+    kept = (starts < sessions.close[:, None]) & (starts < end)
+    starts = np.maximum(starts, opens[:, None])
+    return np.asarray(starts[kept & (starts >= begin)])
 
 
 def _rows(parts: list[_Rows]) -> _Rows:

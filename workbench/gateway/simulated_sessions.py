@@ -15,13 +15,12 @@ from workbench.gateway import noise
 from workbench.gateway.hours import Hours
 from workbench.gateway.noise import Floats, Integers
 from workbench.gateway.simulated_path import Path, correlation, path, weekdays
-from workbench.gateway.simulated_split import FLAT_BELOW, Buckets, Profile, notional
+from workbench.gateway.simulated_split import FLAT_BELOW, Buckets, Segment, notional
 from workbench.gateway.simulated_table import Listing
 
-PRE, REGULAR, POST = 0, 1, 2
 LOWEST = 100  # ticks: no price falls under one dollar
 FULL_SESSION = 6.5 * 3600
-SHARE = {PRE: 0.012, POST: 0.02}  # of the regular volume
+SHARE = {Segment.PRE: 0.012, Segment.POST: 0.02}  # of the regular volume
 OVERNIGHT = 0.38  # standard deviation of the overnight gap, in those of the day
 INTRADAY = 0.74  # standard deviation of the walk from open to close, likewise
 CALMEST = 0.4  # added to the energy (mean 2) of each extreme: the two are drawn apart, and never both near 0
@@ -29,7 +28,7 @@ CALMEST = 0.4  # added to the energy (mean 2) of each extreme: the two are drawn
 
 @dataclass(frozen=True, slots=True)
 class Sessions:
-    """Chosen sessions of the calendar as parallel arrays, with the market's path at each."""
+    """Chosen sessions of the calendar as parallel arrays, in epoch seconds."""
 
     index: Integers
     label: Integers
@@ -68,7 +67,7 @@ def segments(seed: int, listing: Listing, calendar: Hours, span: range, *, use_r
     """Return the segments of the sessions in `span`, a set of buckets for each kind; an index has the regular one."""
     sessions = chosen(calendar, span)
     day = _Day(seed, listing, sessions, weekdays(calendar.labels[np.maximum(sessions.index - 1, 0)]))
-    kinds = [REGULAR] if use_rth or listing.is_index else [PRE, REGULAR, POST]
+    kinds = [Segment.REGULAR] if use_rth or listing.is_index else list(Segment)
     return [day.segment(kind) for kind in kinds]
 
 
@@ -86,11 +85,11 @@ class _Day:
         self._previous = self._path.close[before]
         self._size = self._path.volatility[self._place] * self._previous
 
-    def segment(self, kind: int) -> Buckets:
+    def segment(self, kind: Segment) -> Buckets:
         sessions = self._sessions
-        begin = {PRE: sessions.pre_open, REGULAR: sessions.open, POST: sessions.close}[kind]
-        end = {PRE: sessions.open, REGULAR: sessions.close, POST: sessions.post_close}[kind]
-        prices = {PRE: self._pre, REGULAR: self._regular, POST: self._post}[kind]()
+        begin = {Segment.PRE: sessions.pre_open, Segment.REGULAR: sessions.open, Segment.POST: sessions.close}[kind]
+        end = {Segment.PRE: sessions.open, Segment.REGULAR: sessions.close, Segment.POST: sessions.post_close}[kind]
+        prices = {Segment.PRE: self._pre, Segment.REGULAR: self._regular, Segment.POST: self._post}[kind]()
         count, volume = self._activity(kind)
         flat = count < FLAT_BELOW
         high = np.where(flat, prices.open, prices.high)
@@ -107,7 +106,7 @@ class _Day:
             notional=notional(prices.open, high, low, close, volume),
             begin=begin,
             end=end,
-            profile=np.full(len(begin), Profile(kind)),
+            segment=np.full(len(begin), kind),
         )
 
     def _regular(self) -> _Prices:
@@ -144,9 +143,9 @@ class _Day:
         low = np.minimum(_ticks(middle - below), np.minimum(opens, closes))
         return _Prices(opens, high, low, closes)
 
-    def _activity(self, kind: int) -> tuple[Integers, Integers]:
+    def _activity(self, kind: Segment) -> tuple[Integers, Integers]:
         """Return the number of trades and the volume; more of both on days that move, fewer on half days."""
-        regular = kind == REGULAR
+        regular = kind == Segment.REGULAR
         length = (self._sessions.close - self._sessions.open) / FULL_SESSION
         moved = np.abs(self._close - self._previous) / self._size
         mood = 0.22 * self._normal(30 + kind) + 0.2 * self._path.stress[self._place]
@@ -160,7 +159,7 @@ class _Day:
         shares = trades if self._listing.is_index else self._shares(trades, kind)
         return trades, shares
 
-    def _shares(self, trades: Integers, kind: int) -> Integers:
+    def _shares(self, trades: Integers, kind: Segment) -> Integers:
         size = self._listing.trade_size * (0.85 + 0.3 * noise.uniforms(noise.keys(self._key, 40 + kind)))
         return trades + (trades * np.maximum(size - 1, 0)).astype(np.int64)
 

@@ -31,12 +31,12 @@ JUMPING = 0.2  # chance of an open one tick above the close before it, and of on
 ROOM = 0.08  # share of the room between the children's bounds that their notionals stay away from
 
 
-class Profile(IntEnum):
-    """How activity is spread over a segment."""
+class Segment(IntEnum):
+    """The three parts of a session, and so how activity is spread over them: rising, in a U shape, falling."""
 
-    RISING = 0  # pre-market
-    U_SHAPED = 1  # regular trading hours
-    FALLING = 2  # post-market
+    PRE = 0
+    REGULAR = 1
+    POST = 2
 
 
 @dataclass(frozen=True, slots=True)
@@ -53,7 +53,7 @@ class Buckets:
     notional: Integers
     begin: Integers  # of the segment, epoch seconds
     end: Integers
-    profile: Integers
+    segment: Integers
 
     def __len__(self) -> int:
         return len(self.start)
@@ -256,21 +256,21 @@ class _Split:
             name: getattr(self, name)[self.trading]
             for name in ("start", "open", "high", "low", "close", "count", "volume", "notional")
         }
-        segment = {name: getattr(self.parents, name)[rows] for name in ("begin", "end", "profile")}
-        return Buckets(**columns, **segment)
+        origin = {name: getattr(self.parents, name)[rows] for name in ("begin", "end", "segment")}
+        return Buckets(**columns, **origin)
 
 
 def activity(parents: Buckets, moment: Integers) -> Floats:
     """Return how busy a moment of a segment is, about 1 on average."""
     length = (parents.end - parents.begin)[:, None]
     x = np.clip((moment - parents.begin[:, None]) / length, 0, 1)
-    profile = parents.profile[:, None]
+    segment = parents.segment[:, None]
     edge = np.square(np.square(2 * x - 1))
     steep = np.square(np.square(edge))
     u_shaped = 0.62 + 0.8 * edge + 1.6 * steep
-    near = np.where(profile == Profile.RISING, x, 1 - x)
+    near = np.where(segment == Segment.PRE, x, 1 - x)
     quiet = 0.15 + 2.2 * near * near * near
-    return np.where(profile == Profile.U_SHAPED, u_shaped, quiet)
+    return np.where(segment == Segment.REGULAR, u_shaped, quiet)
 
 
 def _shared(total: Integers, weight: Floats) -> Integers:
