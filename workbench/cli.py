@@ -58,20 +58,21 @@ def gateway(
     Without options a simulated market runs now, on port 4002. With `--tape FOLDER` past sessions are replayed.
     """
     from workbench.gateway.clock import GatewayClock
-    from workbench.gateway.launch import open_tape, parse_start
+    from workbench.gateway.launch import format_exchange_time, open_tape, parse_start
     from workbench.gateway.process import READY
     from workbench.gateway.server import serve
 
     begin = parse_start(start)
+    market, clock = open_tape(tape, seed=seed, start=begin), GatewayClock(begin, speed)
 
     def on_ready(bound: str, number: int) -> None:
         if embedded:
             print(READY, bound, number, flush=True)
             return
-        typer.echo(f"built-in gateway · {market.account} · listening on {bound}:{number} · Ctrl-C ends it")
+        typer.echo(f"built-in gateway · {market.account} · listening on {bound}:{number}")
+        typer.echo(f"its clock: {format_exchange_time(clock.now())}, at {speed:g} times real time. Ctrl-C ends it.")
 
-    market = open_tape(tape, seed=seed, start=begin)
-    serve(market, GatewayClock(begin, speed), host, port, on_ready=on_ready, until_stdin_closes=embedded)
+    serve(market, clock, host, port, on_ready=on_ready, until_stdin_closes=embedded)
 
 
 @app.command(epilog="Example: `workbench backfill AAPL MSFT -t 15min -t 1day --since 2024-01-01`")

@@ -37,3 +37,12 @@ def parse_start(text: str | None) -> float | None:
     except ValueError as error:
         raise GatewayError(f"start {text!r} is no time; write exchange time such as 2026-11-20T09:25") from error
     return (moment if moment.tzinfo else moment.replace(tzinfo=NEW_YORK)).timestamp()
+
+
+def format_exchange_time(moment: float) -> str:
+    """Return epoch seconds in exchange time, for people.
+
+    >>> format_exchange_time(1795184700.0)
+    'Fri 2026-11-20 09:25:00 New York'
+    """
+    return f"{datetime.fromtimestamp(moment, NEW_YORK):%a %Y-%m-%d %H:%M:%S} New York"

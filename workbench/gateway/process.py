@@ -2,18 +2,22 @@
 
 from __future__ import annotations
 
+import os
 import queue
 import subprocess
 import sys
 import tempfile
 import threading
 from collections.abc import Sequence
-from typing import IO
+from typing import IO, Any
 
 from workbench.errors import GatewayError
 
 READY = "ready"
 """What the process writes when it listens: this word, its host and its port."""
+
+_APART: dict[str, Any] = {"creationflags": 0x200} if os.name == "nt" else {"process_group": 0}
+"""A process group of its own: Ctrl-C and a kernel's interrupt are meant for the owner, which then closes in order."""
 
 _START_TIMEOUT_S = 60.0
 _END_TIMEOUT_S = 5.0
@@ -30,7 +34,7 @@ class GatewayProcess:
         self._errors = tempfile.TemporaryFile()  # noqa: SIM115  closed with the process
         command = [sys.executable, "-m", "workbench", "gateway", "--port", "0", "--embedded", *arguments]
         self._process = subprocess.Popen(  # noqa: S603  this interpreter, our own module
-            command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=self._errors, text=True
+            command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=self._errors, text=True, **_APART
         )
         try:
             self.host, self.port = self._await_ready()
