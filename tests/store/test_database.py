@@ -1,0 +1,158 @@
+from __future__ import annotations
+
+import sqlite3
+import subprocess
+import sys
+from datetime import UTC, datetime, timedelta, timezone
+from pathlib import Path
+
+import pytest
+from sqlalchemy import create_engine
+from sqlalchemy.dialects import postgresql
+from sqlalchemy.schema import CreateIndex, CreateTable
+
+from workbench.errors import InvalidSettings, StoreError
+from workbench.store.database import DatabaseManager
+from workbench.store.tables import historical_data_metadata, metadata
+
+START, END = datetime(2020, 1, 2, tzinfo=UTC), datetime(2026, 11, 20, tzinfo=UTC)
+
+
+def url_of(path: Path) -> str:
+    return f"sqlite:///{path}"
+
+
+def save(database: DatabaseManager, symbol: str = "SPY", bars: int = 7) -> None:
+    database.save_series_metadata(symbol, "1day", start=START, end=END, bar_count=bars)
+
+
+def test_the_schema_is_the_specifications_sql() -> None:
+    dialect = postgresql.dialect()  # type: ignore[no-untyped-call]
+
+    table = " ".join(str(CreateTable(historical_data_metadata).compile(dialect=dialect)).split())
+    indexes = sorted(str(CreateIndex(index).compile(dialect=dialect)) for index in historical_data_metadata.indexes)
+
+    assert table == (
+        "CREATE TABLE historical_data_metadata ( id SERIAL NOT NULL, symbol VARCHAR(10) NOT NULL, "
+        "timeframe VARCHAR(10) NOT NULL, start_date TIMESTAMP WITHOUT TIME ZONE NOT NULL, "
+        "end_date TIMESTAMP WITHOUT TIME ZONE NOT NULL, bar_count INTEGER NOT NULL, "
+        "last_updated TIMESTAMP WITHOUT TIME ZONE NOT NULL, PRIMARY KEY (id), UNIQUE (symbol, timeframe) )"
+    )
+    assert indexes == [
+        "CREATE INDEX idx_metadata_symbol ON historical_data_metadata (symbol)",
+        "CREATE INDEX idx_metadata_updated ON historical_data_metadata (last_updated DESC)",
+    ]
+
+
+def test_the_migrations_make_the_schema_that_the_tables_say(tmp_path: Path) -> None:
+    with DatabaseManager(url_of(tmp_path / "migrated.db")):
+        pass
+    metadata.create_all(engine := create_engine(url_of(tmp_path / "direct.db")))
+    engine.dispose()
+
+    schemas = []
+    for name in ("migrated.db", "direct.db"):
+        connection = sqlite3.connect(tmp_path / name)
+        rows = connection.execute("select sql from sqlite_master where tbl_name not like 'alembic%' and sql not null")
+        schemas.append(sorted(" ".join(row[0].split()) for row in rows))
+        connection.close()
+
+    assert schemas[0] == schemas[1]
+
+
+def test_a_series_is_recorded_once_and_renewed(tmp_path: Path) -> None:
+    with DatabaseManager(url_of(tmp_path / "new" / "folder" / "trading.db")) as database:
+        save(database, bars=7)
+        save(database, bars=8)
+        rows = database.load_series_metadata()
+
+    assert rows[["symbol", "timeframe", "bar_count"]].to_numpy().tolist() == [["SPY", "1day", 8]]
+    assert rows["start_date"].item() == START
+    assert rows["end_date"].item() == END
+    assert abs(rows["last_updated"].item() - datetime.now(UTC)) < timedelta(minutes=5)
+
+
+def test_a_recorded_series_can_be_removed_and_no_rows_have_the_columns(tmp_path: Path) -> None:
+    with DatabaseManager(url_of(tmp_path / "trading.db")) as database:
+        save(database)
+        database.delete_series_metadata("SPY", "1day")
+        rows = database.load_series_metadata()
+
+    assert rows.empty
+    assert list(rows) == ["id", "symbol", "timeframe", "start_date", "end_date", "bar_count", "last_updated"]
+
+
+def test_instants_are_kept_in_utc_and_naive_ones_refused(tmp_path: Path) -> None:
+    with DatabaseManager(url_of(tmp_path / "trading.db")) as database:
+        eastern = START.astimezone(timezone(timedelta(hours=-5)))
+        database.save_series_metadata("SPY", "1day", start=eastern, end=END, bar_count=1)
+        assert database.load_series_metadata()["start_date"].item() == START
+        with pytest.raises(StoreError, match="no time zone"):
+            database.save_series_metadata("SPY", "1day", start=START.replace(tzinfo=None), end=END, bar_count=1)
+
+
+@pytest.mark.parametrize(
+    "url",
+    [
+        "postgresql+psycopg://user:geheim@127.0.0.1:1/name",
+        "postgresql+psycopg://user@127.0.0.1:1/name?password=geheim",
+        "postgresql://user:ge/heim@127.0.0.1/name",
+        "mysql://user:geheim@127.0.0.1/name",
+        "geheim",
+        "",
+    ],
+)
+def test_no_error_shows_the_password(url: str) -> None:
+    with pytest.raises((InvalidSettings, StoreError)) as caught:
+        DatabaseManager(url)
+
+    shown, error = "", caught.value
+    while error is not None:
+        shown, error = shown + str(error), error.__cause__  # type: ignore[assignment]
+    assert "geheim" not in shown
+    assert "heim@" not in shown
+
+
+@pytest.mark.parametrize("database", ["file/trading.db", "folder"])
+def test_a_database_that_cannot_be_opened_is_named(tmp_path: Path, database: str) -> None:
+    (tmp_path / "file").write_text("no folder")
+    (tmp_path / "folder").mkdir()
+
+    with pytest.raises(StoreError, match=f"{database} could not be opened"):
+        DatabaseManager(url_of(tmp_path / database))
+
+
+def test_a_file_that_is_no_database_is_an_error_and_left_alone(tmp_path: Path) -> None:
+    (tmp_path / "trading.db").write_text("not a database at all, but somebody's notes" * 100)
+
+    with pytest.raises(StoreError, match="not a database"):
+        DatabaseManager(url_of(tmp_path / "trading.db"))
+    assert (tmp_path / "trading.db").read_text().startswith("not a database at all")
+
+
+_WRITER = """
+import sys
+from datetime import UTC, datetime
+from workbench.store.database import DatabaseManager
+when = datetime(2026, 11, 20, tzinfo=UTC)
+with DatabaseManager(sys.argv[1]) as database:
+    print(flush=True)
+    for number in range(10):
+        database.save_series_metadata(f"S{sys.argv[2]}", "1day", start=when, end=when, bar_count=number)
+        database.load_series_metadata()
+"""
+
+
+def test_processes_that_open_a_new_database_at_once_all_write_to_it(tmp_path: Path) -> None:
+    url = url_of(tmp_path / "trading.db")
+
+    writers = [
+        subprocess.Popen([sys.executable, "-c", _WRITER, url, str(number)], stdout=subprocess.DEVNULL)
+        for number in range(3)
+    ]
+    codes = [writer.wait() for writer in writers]
+
+    assert codes == [0, 0, 0]
+    with DatabaseManager(url) as database:
+        rows = database.load_series_metadata()
+    assert rows[["symbol", "bar_count"]].to_numpy().tolist() == [["S0", 9], ["S1", 9], ["S2", 9]]
