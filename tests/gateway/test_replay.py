@@ -122,11 +122,13 @@ def test_columns_that_are_missing_get_the_stated_values(tmp_path: Path) -> None:
     starts = minutes(f"{MONDAY} 09:30", 1)
     save(tmp_path / "OLD" / "1min.parquet", starts, high=[12.0], low=[9.0], close=[12.0])
     save(tmp_path / "NEW" / "1min.parquet", starts, average=[10.7], bar_count=[3])
+    nulls = {"average": pa.array([None], pa.float64()), "bar_count": pa.array([None], pa.int64())}
+    save(tmp_path / "NULL" / "1min.parquet", starts, high=[12.0], low=[9.0], close=[12.0], **nulls)
     tape = ReplayTape(tmp_path)
 
-    old, new = (tape.bars(symbol, 60, 0, starts[0] + 1, use_rth=True) for symbol in ("OLD", "NEW"))
+    old, new, empty = (tape.bars(symbol, 60, 0, starts[0] + 1, use_rth=True) for symbol in ("OLD", "NEW", "NULL"))
 
-    assert (old.average.tolist(), old.count.tolist()) == ([11.0], [0])
+    assert (old.average.tolist(), old.count.tolist()) == (empty.average.tolist(), empty.count.tolist()) == ([11.0], [0])
     assert (new.average.tolist(), new.count.tolist()) == ([10.7], [3])
 
 
@@ -160,6 +162,15 @@ def without_close(path: Path) -> None:
     pq.write_table(pq.read_table(path).drop_columns(["close"]), path)
 
 
+def with_words(path: Path) -> None:
+    save(path, [0], volume=["many"])
+
+
+def without_time(path: Path) -> None:
+    table = pq.read_table(path)
+    pq.write_table(table.set_column(0, "timestamp", pa.array([None], pa.timestamp("us", tz="UTC"))), path)
+
+
 def with_nan(path: Path) -> None:
     save(path, [0], high=[float("nan")])
 
@@ -178,6 +189,8 @@ def truncated(path: Path) -> None:
         (naive, "time zone"),
         (without_close, "lacks the columns close"),
         (with_nan, "high"),
+        (with_words, "no numbers"),
+        (without_time, "timestamp has empty values"),
         (twice, "two bars"),
         (truncated, "cannot be read"),
     ],

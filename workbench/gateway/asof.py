@@ -27,9 +27,8 @@ class AsOf:
     def bars(self, symbol: str, step: int, begin: int, end: int, *, use_rth: bool) -> BarColumns:
         """Return the bars of `step` seconds that start in `[begin, end)`, the last perhaps forming.
 
-        `step` is one of `STEPS`, or 1.
-
-        As on the tape, daily bars are asked for and labelled by their session's date at 00:00 UTC.
+        `step` is one of `STEPS`, or 1. As on the tape, daily bars are asked for and labelled by their session's date
+        at 00:00 UTC.
         """
         end = min(end, math.ceil(self.now))
         if end <= begin:

@@ -1,8 +1,8 @@
 """A tape that plays a folder of bars as they are.
 
 The folder has `<SYMBOL>/<timeframe>.parquet`, each a file or a folder of parts. A timeframe that is there is
-served as it is, float by float; another is aggregated from the next finer one. A file without `average` gets the
-typical price (high + low + close) / 3, one without `bar_count` counts 0.
+served as it is, float by float; another is aggregated from the next finer one. Where `average` is missing a bar gets
+its typical price, (high + low + close) / 3, where `bar_count` is missing it gets 0.
 """
 
 from __future__ import annotations
@@ -103,7 +103,8 @@ def _discover(folder: Path) -> dict[str, dict[int, Path]]:
     for path in sorted(folder.glob("*/*.parquet")):
         step = TIMEFRAMES.get(path.stem)
         if step is not None:
-            found.setdefault(path.parent.name, {})[step] = path
+            symbol = path.parent.name.removesuffix("_")  # CON is kept as CON_: Windows has CON for a device
+            found.setdefault(symbol, {})[step] = path
     return found
 
 
@@ -136,30 +137,39 @@ def in_regular_hours(bars: BarColumns) -> BarColumns:
 def read_bars(path: Path) -> BarColumns:
     """Read a parquet file, or a folder of parts, sorted by time. Raises GatewayError, which names the file."""
     try:
-        table = pq.read_table(path)
+        table = pq.read_table(path, partitioning=None)
     except (OSError, pa.ArrowException) as error:
         raise GatewayError(f"{path} cannot be read as parquet: {error}") from error
     missing = [name for name in REQUIRED if name not in table.column_names]
     if missing:
         raise GatewayError(f"{path} lacks the columns {', '.join(missing)}")
-    columns = {name: _floats(table, name, path) for name in (*PRICES, "volume")}
+    columns = {name: _complete(table, name, path) for name in (*PRICES, "volume")}
+    average, count = _floats(table, "average", path), _floats(table, "bar_count", path)
     typical = (columns["high"] + columns["low"] + columns["close"]) / 3
-    has = table.column_names.__contains__
     bars = BarColumns(
         start=_starts(table, path),
         **columns,
-        average=_floats(table, "average", path) if has("average") else typical,
-        count=_floats(table, "bar_count", path).astype(np.int64)
-        if has("bar_count")
-        else np.zeros(len(table), np.int64),
+        average=np.where(np.isnan(average), typical, average),
+        count=np.where(np.isnan(count), 0, count).astype(np.int64),
     )
     return _sorted(bars, path)
 
 
-def _floats(table: pa.Table, name: str, path: Path) -> Floats:
-    values: Floats = table[name].to_numpy().astype(np.float64)
+def _complete(table: pa.Table, name: str, path: Path) -> Floats:
+    values = _floats(table, name, path)
     if not np.isfinite(values).all():
         raise GatewayError(f"{path}: column {name} has empty or infinite values")
+    return values
+
+
+def _floats(table: pa.Table, name: str, path: Path) -> Floats:
+    """Return a column, NaN where it is empty or where there is none."""
+    if name not in table.column_names:
+        return np.full(len(table), np.nan)
+    try:
+        values: Floats = table[name].cast(pa.float64()).to_numpy()
+    except pa.ArrowException as error:
+        raise GatewayError(f"{path}: column {name} holds no numbers: {error}") from error
     return values
 
 
@@ -167,6 +177,8 @@ def _starts(table: pa.Table, path: Path) -> Seconds:
     kind = table.schema.field("timestamp").type
     if not pa.types.is_timestamp(kind) or kind.tz is None:
         raise GatewayError(f"{path}: column timestamp is {kind}, not a timestamp with a time zone")
+    if table["timestamp"].null_count:
+        raise GatewayError(f"{path}: column timestamp has empty values")
     seconds = pc.cast(table["timestamp"], pa.timestamp("s", tz="UTC"), safe=False)
     starts: Seconds = seconds.cast(pa.int64()).to_numpy()
     return starts

@@ -65,6 +65,7 @@ class GatewayServer:
                 "IB Gateway or another built-in gateway running there? Choose another port, or 0 for a free one."
             ) from error
         self._ticker = asyncio.create_task(self._send_live_bars())
+        self._ticker.add_done_callback(_report)
 
     async def close(self) -> None:
         """Stop listening, hang up on every client and wait until all is done."""
@@ -72,12 +73,13 @@ class GatewayServer:
             return
         self._server.close()
         self._ticker.cancel()
-        await asyncio.gather(self._ticker, return_exceptions=True)
         for hang_up in (asyncio.StreamWriter.close, _abort):
             for writer in self._writers.values():
                 hang_up(writer)
             await self._all_gone(GRACE_S)
         await self._server.wait_closed()
+        with suppress(asyncio.CancelledError):
+            await self._ticker
 
     async def _all_gone(self, seconds: float) -> None:
         """Wait until every client's task has ended, at most some seconds."""
@@ -110,7 +112,7 @@ class GatewayServer:
                     case Send(data=out):
                         writer.write(out)
                     case Ignored(message=message):
-                        log.info("ignored a message: %s", message)
+                        log.info("ignored a message: %r", message)
                     case Hangup(reason=reason):
                         log.warning("hung up on a client: %s", reason)
                         return
@@ -134,6 +136,12 @@ class GatewayServer:
         if writer.transport.get_write_buffer_size() > UNREAD_LIMIT:
             log.warning("dropped a client that left more than %d bytes unread", UNREAD_LIMIT)
             writer.transport.abort()
+
+
+def _report(ticker: asyncio.Task[None]) -> None:
+    """Say at once that the live bars have stopped; `close` raises the error."""
+    if not ticker.cancelled() and (error := ticker.exception()):
+        log.critical("the live bars have stopped", exc_info=error)
 
 
 def _abort(writer: asyncio.StreamWriter) -> None:
