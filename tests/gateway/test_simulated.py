@@ -176,6 +176,16 @@ def test_quiet_moments_are_flat_at_the_last_close() -> None:
         assert (column[quiet] == bars.close[quiet - 1]).all()
 
 
+@pytest.mark.parametrize("step", [5, 60])
+def test_a_quiet_moment_asked_for_alone_knows_the_last_price(step: int) -> None:
+    whole = rows(session_bars(THIN, NORMAL, step, use_rth=True))
+
+    for row in [row for row in whole if row[7] == 0][::37]:
+        alone = SimulatedTape(1).bars(THIN, step, int(row[0]), int(row[0]) + 1, use_rth=True)
+
+        assert rows(alone) == [row]
+
+
 def test_before_and_after_hours_have_bars_only_where_there_were_trades() -> None:
     bars = session_bars(LIQUID, NORMAL, 5, use_rth=False)
 
@@ -344,3 +354,16 @@ def test_an_interval_without_a_session_has_no_bars() -> None:
         assert len(tape().bars("SPY", step, saturday + 9, saturday, use_rth=False)) == 0
     with pytest.raises(KeyError):
         tape().bars("XYZ", 60, 0, 1, use_rth=True)
+
+
+def test_the_table_holds_unique_contracts_with_valid_isins() -> None:
+    instruments = tape().instruments
+    isins = [i.isin for i in instruments if i.isin]
+
+    assert len({i.symbol for i in instruments}) == len({i.con_id for i in instruments}) == len(instruments)
+    assert all(0 < i.con_id < 2**31 for i in instruments)
+    assert len(isins) == len(set(isins)) > 20
+    for isin in isins:
+        digits = "".join(str(int(letter, 36)) for letter in isin)
+        doubled = [int(d) * (2 if place % 2 else 1) for place, d in enumerate(reversed(digits))]
+        assert sum(d // 10 + d % 10 for d in doubled) % 10 == 0, isin
