@@ -18,7 +18,7 @@ import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
 from workbench.errors import GatewayError
-from workbench.gateway.aggregate import between, grid, nothing, select, to_grid
+from workbench.gateway.aggregate import between, nothing, select, to_grid
 from workbench.gateway.hours import hours
 from workbench.gateway.tape import DAY, BarColumns, Floats, Instrument, Seconds
 
@@ -67,18 +67,18 @@ class ReplayTape:
         return self.bars(symbol, 1, begin, end, use_rth=use_rth)
 
     def _aggregated(self, symbol: str, finer: int, step: int, begin: int, end: int, *, use_rth: bool) -> BarColumns:
-        calendar = hours()
-        by_label = step >= DAY
-        sessions = calendar.labelled(begin, end) if by_label else calendar.touching(begin, end, use_rth=use_rth)
-        starts = grid(calendar, sessions, step, use_rth=use_rth)
-        wanted = starts[(starts >= begin) & (starts < end)]
-        if not len(wanted):
-            return nothing()
-        first, last = calendar[sessions[0]], calendar[sessions[-1]]
-        source_begin = first.begin(use_rth=use_rth) if by_label else int(wanted[0])
-        source_end = last.end(use_rth=use_rth) if by_label else int(wanted[-1]) + step
+        calendar, source_begin, source_end = hours(), begin, end + step
+        if step >= DAY:
+            labelled = calendar.labelled(begin, end)
+            if not labelled:
+                return nothing()
+            source_begin = calendar[labelled[0]].begin(use_rth=use_rth)
+            source_end = calendar[labelled[-1]].end(use_rth=use_rth)
         parts = between(self._load(symbol, finer), source_begin, source_end)
-        return between(to_grid(parts, calendar, sessions, step, use_rth=use_rth), int(wanted[0]), end)
+        if not len(parts):
+            return nothing()
+        sessions = calendar.touching(int(parts.start[0]), int(parts.start[-1]) + 1, use_rth=use_rth)
+        return between(to_grid(parts, calendar, sessions, step, use_rth=use_rth), begin, end)
 
     def _first(self, symbol: str, step: int, *, use_rth: bool) -> int | None:
         bars = self._load(symbol, step)
