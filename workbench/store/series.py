@@ -68,7 +68,8 @@ class Series:
     def parts(self) -> list[Path]:
         """Return the parts in the order of time."""
         try:
-            return sorted(path for path in self.folder.iterdir() if _PART.fullmatch(path.name))
+            found = [path for path in self.folder.iterdir() if _PART.fullmatch(path.name)]
+            return sorted(found, key=lambda path: path.name)
         except FileNotFoundError:
             return []
         except OSError as error:
