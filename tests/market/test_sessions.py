@@ -121,6 +121,17 @@ def test_the_clock_changes_move_the_open_in_utc() -> None:
     assert [session.begin.hour for session in sessions] == [13, 14]
 
 
+def test_a_session_begins_at_its_open_to_the_microsecond_and_does_not_include_its_close() -> None:
+    friday = date(2026, 11, 20)
+    opened, closed, micro = new_york(friday, 9, 30), new_york(friday, 16), timedelta(microseconds=1)
+    during = session_calendar().during
+
+    assert [s.label for s in during(opened, opened + micro, TIMEFRAMES["1min"])] == [friday]
+    assert [s.label for s in during(closed - micro, closed, TIMEFRAMES["1min"])] == [friday]
+    assert during(closed, closed + timedelta(hours=1), TIMEFRAMES["1min"]) == []
+    assert during(opened - timedelta(hours=1), opened, TIMEFRAMES["1min"]) == []
+
+
 def test_an_interval_turned_round_has_no_sessions() -> None:
     begin, end = datetime(2026, 11, 20, tzinfo=UTC), datetime(2026, 11, 10, tzinfo=UTC)
 

@@ -113,6 +113,11 @@ def test_no_error_shows_the_password(url: str) -> None:
     assert "heim@" not in shown
 
 
+def test_a_database_shows_itself_without_the_options_that_may_hold_a_password(tmp_path: Path) -> None:
+    with DatabaseManager(url_of(tmp_path / "trading.db") + "?timeout=77") as database:
+        assert repr(database) == f"DatabaseManager({url_of(tmp_path / 'trading.db')})"
+
+
 @pytest.mark.parametrize("database", ["file/trading.db", "folder"])
 def test_a_database_that_cannot_be_opened_is_named(tmp_path: Path, database: str) -> None:
     (tmp_path / "file").write_text("no folder")
@@ -133,10 +138,12 @@ def test_a_file_that_is_no_database_is_an_error_and_left_alone(tmp_path: Path) -
 _WRITER = """
 import sys
 from datetime import UTC, datetime
+import alembic.command, alembic.config
 from workbench.store.database import DatabaseManager
 when = datetime(2026, 11, 20, tzinfo=UTC)
+print("ready", flush=True)
+sys.stdin.readline()
 with DatabaseManager(sys.argv[1]) as database:
-    print(flush=True)
     for number in range(10):
         database.save_series_metadata(f"S{sys.argv[2]}", "1day", start=when, end=when, bar_count=number)
         database.load_series_metadata()
@@ -147,11 +154,19 @@ def test_processes_that_open_a_new_database_at_once_all_write_to_it(tmp_path: Pa
     url = url_of(tmp_path / "trading.db")
 
     writers = [
-        subprocess.Popen([sys.executable, "-c", _WRITER, url, str(number)], stdout=subprocess.DEVNULL)
+        subprocess.Popen(
+            [sys.executable, "-c", _WRITER, url, str(number)], stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True
+        )
         for number in range(3)
     ]
-    codes = [writer.wait() for writer in writers]
+    ready = [writer.stdout.readline() for writer in writers if writer.stdout]
+    for writer in writers:
+        assert writer.stdin is not None
+        writer.stdin.write("go\n")
+        writer.stdin.flush()
+    codes = [(writer.communicate(), writer.returncode)[1] for writer in writers]
 
+    assert ready == ["ready\n"] * 3
     assert codes == [0, 0, 0]
     with DatabaseManager(url) as database:
         rows = database.load_series_metadata()

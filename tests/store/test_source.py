@@ -6,7 +6,8 @@ from pathlib import Path
 import pandas as pd
 import pytest
 
-from workbench.errors import SourceMismatch, StoreError
+from workbench.errors import InvalidBars, SourceMismatch, StoreError
+from workbench.market.coverage import Interval, parse_moment
 from workbench.store.historical import HistoricalDataManager
 from workbench.store.source import claim_source, read_source
 
@@ -51,8 +52,12 @@ def test_a_store_copied_without_its_hidden_file_keeps_its_source(tmp_path: Path)
 
 
 def test_a_save_that_is_refused_claims_no_source(tmp_path: Path) -> None:
-    with pytest.raises(ValueError, match="no number"):
-        HistoricalDataManager(tmp_path).save_bars("AAPL", "1day", BARS.assign(open="x"), source="IB")
+    store, elsewhere = HistoricalDataManager(tmp_path), Interval(parse_moment("2026-01-01"), parse_moment("2026-02-01"))
+
+    with pytest.raises(InvalidBars, match="no number"):
+        store.save_bars("AAPL", "1day", BARS.assign(open="x"), source="IB")
+    with pytest.raises(InvalidBars, match="lie outside"):
+        store.save_bars("AAPL", "1day", BARS, source="IB", covers=elsewhere)
 
     assert read_source(tmp_path) is None
 

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import sqlite3
+import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from datetime import UTC, datetime
@@ -127,8 +129,22 @@ def _create_engine(url: URL) -> Engine:
 def _prepare_sqlite(connection: Any, _record: object) -> None:
     """Let readers and one writer work at once, writers wait for each other, and us begin transactions."""
     connection.isolation_level = None
-    for pragma in (f"busy_timeout = {_BUSY_MS}", "journal_mode = WAL", "synchronous = NORMAL"):
-        connection.execute(f"PRAGMA {pragma}")
+    connection.execute(f"PRAGMA busy_timeout = {_BUSY_MS}")
+    _enter_wal(connection, time.monotonic() + _BUSY_MS / 1000)
+    connection.execute("PRAGMA synchronous = NORMAL")
+
+
+def _enter_wal(connection: sqlite3.Connection, give_up_s: float) -> None:
+    """Switch to a write-ahead log. SQLite's own wait does not cover two processes that switch a new file at once."""
+    while True:
+        try:
+            connection.execute("PRAGMA journal_mode = WAL")
+        except sqlite3.OperationalError as error:
+            if "locked" not in str(error) or time.monotonic() > give_up_s:
+                raise
+            time.sleep(0.01)
+        else:
+            return
 
 
 def _begin_sqlite(connection: Connection) -> None:
