@@ -89,7 +89,7 @@ def test_starting_tells_accounts_the_next_id_and_the_farms() -> None:
 
     answers = messages(connection.receive(encode(71, 2, 1, None), NOW))
 
-    assert answers[:2] == [["15", "1", "SIMULATED-1"], ["9", "1", "1"]]
+    assert answers[:2] == [["15", "1", "SIMULATED-1-R1"], ["9", "1", "1"]]
     assert [(texts[2], texts[3]) for texts in answers[2:]] == [("-1", "2104"), ("-1", "2106"), ("-1", "2158")]
 
 
@@ -138,13 +138,13 @@ def test_the_account_is_empty_and_every_list_ends() -> None:
     assert ask(61, 1) == [["62", "1"]]
     assert ask(5, 1) == ask(16, 1) == [["53", "1"]]
     assert ask(99, 0) == [["102"]]
-    assert ask(6, 2, 1, "SIMULATED-1") == [["8", "1", "11:00"], ["54", "1", "SIMULATED-1"]]
-    assert ask(6, 2, 0, "SIMULATED-1") == []
-    assert ask(76, 1, 9, "SIMULATED-1", None, 0) == [["74", "1", "9"]]
+    assert ask(6, 2, 1, "SIMULATED-1-R1") == [["8", "1", "11:00"], ["54", "1", "SIMULATED-1"]]
+    assert ask(6, 2, 0, "SIMULATED-1-R1") == []
+    assert ask(76, 1, 9, "SIMULATED-1-R1", None, 0) == [["74", "1", "9"]]
     assert ask(62, 1, 9, "All", "NetLiquidation") == [["64", "1", "9"]]
     assert ask(7, 3, 9, 0, None, None, None, None, None, None) == [["55", "1", "9"]]
     assert ask(8, 1, 1) == [["9", "1", "1"]]
-    assert ask(17, 1) == [["15", "1", "SIMULATED-1"]]
+    assert ask(17, 1) == [["15", "1", "SIMULATED-1-R1"]]
 
 
 @pytest.mark.parametrize("order", [(3, 11, *AAPL), (4, 1, 11), (58, 1), (21, 2, 11)])

@@ -209,7 +209,7 @@ def test_the_gateways_time_is_told_however_often_it_is_asked_for(ib: IBDataManag
 
 
 def test_the_source_is_the_tape(ib: IBDataManager) -> None:
-    assert ib.source == "built-in gateway (SIMULATED-1)"
+    assert ib.source == "built-in gateway (SIMULATED-1-R1)"
     assert ib.fetch_historical_bars("AAPL", "1 day", "1 M").attrs["source"] == ib.source
 
 

@@ -68,7 +68,7 @@ def test_a_backfill_stores_bars_and_status_shows_them(tmp_path: Path) -> None:
 
     assert (done.returncode, done.stdout) == (0, "209 bars added to 1 series by 1 requests\n")
     assert "AAPL" in shown.stdout
-    assert "built-in gateway (SIMULATED-1)" in shown.stdout
+    assert "built-in gateway (SIMULATED-1-R1)" in shown.stdout
     assert len(HistoricalDataManager(tmp_path / "data" / "demo" / "historical").load_bars("AAPL", "1day")) == 209
 
 

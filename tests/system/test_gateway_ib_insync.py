@@ -64,7 +64,7 @@ def against(
 def test_connecting_is_complete_and_nothing_times_out(readonly: bool, caplog: pytest.LogCaptureFixture) -> None:
     async def conversation(gateway: GatewayServer) -> None:
         async with client(gateway, readonly=readonly) as ib:
-            assert ib.managedAccounts() == ["SIMULATED-1"]
+            assert ib.managedAccounts() == ["SIMULATED-1-R1"]
             assert ib.client.serverVersion() == 176
             assert ib.positions() == ib.openTrades() == ib.fills() == []
 

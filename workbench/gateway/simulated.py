@@ -30,6 +30,9 @@ from workbench.gateway.tape import DAY, BarColumns, Instrument
 LEVELS = (1800, 900, 300, 60, 5, 1)
 """Lengths in seconds that bars are split into, each a divisor of the one before."""
 
+REVISION = 1
+"""Counts the changes that gave other bars for the same seed: a store must not mix the bars of two revisions."""
+
 HALF_HOURS = 13  # of the longest segment
 DAILY_EXTENT = 3_653 * DAY
 INTRADAY_EXTENT = 731 * DAY
@@ -68,8 +71,8 @@ class SimulatedTape:
 
     @property
     def account(self) -> str:
-        """Return the name of the simulated account."""
-        return f"SIMULATED-{self.seed}"
+        """Return the name of the simulated account: the seed and the market's revision tell which bars these are."""
+        return f"SIMULATED-{self.seed}-R{REVISION}"
 
     @property
     def instruments(self) -> Sequence[Instrument]:

@@ -121,7 +121,7 @@ class IBDataManager:
         unless given, with its time zone. The bar that is still forming is left out. An empty frame is IB's word
         that it has nothing; any failure is an `IBError`.
 
-            >>> ib.fetch_historical_bars("AAPL", "15 mins", "5 D")  # doctest: +SKIP
+            ib.fetch_historical_bars("AAPL", "15 mins", "5 D")
         """
         return self._run(self._fetch(symbol, bar_size, duration, what_to_show, end=end, use_rth=use_rth))
 
