@@ -138,7 +138,7 @@ def test_the_account_is_empty_and_every_list_ends() -> None:
     assert ask(61, 1) == [["62", "1"]]
     assert ask(5, 1) == ask(16, 1) == [["53", "1"]]
     assert ask(99, 0) == [["102"]]
-    assert ask(6, 2, 1, "SIMULATED-1-R1") == [["8", "1", "11:00"], ["54", "1", "SIMULATED-1"]]
+    assert ask(6, 2, 1, "SIMULATED-1-R1") == [["8", "1", "11:00"], ["54", "1", "SIMULATED-1-R1"]]
     assert ask(6, 2, 0, "SIMULATED-1-R1") == []
     assert ask(76, 1, 9, "SIMULATED-1-R1", None, 0) == [["74", "1", "9"]]
     assert ask(62, 1, 9, "All", "NetLiquidation") == [["64", "1", "9"]]
