@@ -1,0 +1,175 @@
+"""The workbench as a user opens it."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+import threading
+from collections.abc import Iterator
+from datetime import UTC, datetime
+from pathlib import Path
+
+import pandas as pd
+import pytest
+
+import workbench as wb
+from workbench.errors import InvalidInput, InvalidSettings, UnknownContract
+from workbench.settings import GatewaySettings, IBSettings, Settings, load_settings
+
+
+@pytest.fixture
+def settings(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Settings:
+    """Return settings that nothing outside of the test has a part in; the market stands on a Friday evening."""
+    for name in [name for name in os.environ if name.startswith("WORKBENCH_") or name == "DATABASE_URL"]:
+        monkeypatch.delenv(name)
+    monkeypatch.chdir(tmp_path)
+    return Settings(data_dir=tmp_path / "data", gateway=GatewaySettings(start="2026-11-20T17:00"))
+
+
+@pytest.fixture
+def desk(settings: Settings) -> Iterator[wb.Workbench]:
+    with wb.open(settings=settings) as opened:
+        yield opened
+
+
+def test_opening_connects_nothing_and_writes_nothing(settings: Settings, tmp_path: Path) -> None:
+    threads = set(threading.enumerate())
+
+    with wb.open(settings=settings) as desk:
+        assert "not connected" in repr(desk)
+
+    assert set(threading.enumerate()) == threads
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_the_main_job_in_a_few_lines(desk: wb.Workbench) -> None:
+    report = desk.backfill(["AAPL"], ["15min"], since="2026-10-01", progress=False)
+    bars = desk.store.load_bars("AAPL", "15min")
+    study = desk.indicators.calculate_all_indicators(bars)
+    chart = wb.price_chart(study, symbol="AAPL", timeframe="15min", last=100, source=desk.store.source)
+
+    assert report.added == len(bars) == 37 * 26
+    assert study["sma_200"].notna().sum() == len(bars) - 199
+    assert chart.to_png().startswith(b"\x89PNG")
+    recorded = desk.db.load_series_metadata().iloc[0]
+    assert (recorded["symbol"], recorded["timeframe"], recorded["bar_count"]) == ("AAPL", "15min", len(bars))
+    assert recorded["start_date"] == bars.index[0]
+    assert recorded["end_date"] == bars.index[-1]
+
+
+def test_the_embedded_gateway_ends_with_the_workbench(settings: Settings) -> None:
+    with wb.open(settings=settings) as desk:
+        assert desk.ib.connected
+        gateway = desk._gateway
+        assert gateway is not None
+        assert gateway._process.poll() is None
+
+    assert gateway._process.poll() == 0
+
+
+@pytest.mark.skipif(not Path("/proc/self/stat").exists(), reason="looks for the process in /proc, which Linux has")
+def test_the_embedded_gateway_ends_with_a_process_that_is_killed(settings: Settings, tmp_path: Path) -> None:
+    code = (
+        "import os, signal, workbench as wb\n"
+        "desk = wb.open('built-in')\n"
+        "desk.ib\n"
+        "print(desk._gateway._process.pid, flush=True)\n"
+        "os.kill(os.getpid(), signal.SIGKILL)\n"
+    )
+
+    child = subprocess.run([sys.executable, "-c", code], cwd=tmp_path, capture_output=True, text=True, check=False)
+
+    gateway = int(child.stdout)
+    gone = threading.Event()
+    threading.Thread(target=_await_end, args=(gateway, gone), daemon=True).start()
+    assert gone.wait(20), f"process {gateway} outlived its owner"
+
+
+def _await_end(process: int, gone: threading.Event) -> None:
+    """Set `gone` when no living process has that number; a zombie nobody reaps is not alive."""
+    while True:
+        try:
+            if Path(f"/proc/{process}/stat").read_text().split()[2] == "Z":
+                break
+        except FileNotFoundError:
+            break
+    gone.set()
+
+
+def test_an_update_fetches_what_is_new_since_the_last_bar_whatever_the_gap(desk: wb.Workbench) -> None:
+    desk.backfill(["AAPL"], ["1hour"], since="2026-06-01", until="2026-08-01", progress=False)
+
+    desk.store.update_historical_data("AAPL", "1hour")
+
+    bars = desk.store.load_bars("AAPL", "1hour")
+    assert bars.index[0] == pd.Timestamp("2026-06-01 13:30", tz="UTC")
+    assert bars.index[-1] == pd.Timestamp("2026-11-20 20:00", tz="UTC")
+    assert len(bars) == 7 * 122
+
+
+def test_an_update_that_fails_says_so(desk: wb.Workbench) -> None:
+    with pytest.raises(UnknownContract):
+        desk.store.update_historical_data("NOPE", "1hour")
+
+
+def test_the_universe_may_be_the_users_own(settings: Settings) -> None:
+    settings.data_dir.mkdir()
+    (settings.data_dir / "universe.csv").write_text("symbol,kind,exchange,folder\nVIX,index,CBOE,indices\nKO,,,\n")
+
+    with wb.open(settings=settings) as desk:
+        report = desk.backfill(timeframes=["1day"], since="2026-11-02", progress=False)
+
+    assert [(one.symbol, one.saved.added) for one in report.series] == [("VIX", 15), ("KO", 15)]
+    assert (settings.market_dir / "historical" / "indices" / "VIX" / "1day.parquet").is_dir()
+
+
+def test_a_malformed_universe_names_the_line(settings: Settings) -> None:
+    settings.data_dir.mkdir()
+    (settings.data_dir / "universe.csv").write_text("symbol,kind\nAAPL,stock\nSPY,fund\n")
+
+    with wb.open(settings=settings) as desk, pytest.raises(InvalidInput, match="line 3"):
+        desk.backfill(timeframes=["1day"], progress=False)
+
+
+def test_markets_do_not_share_a_folder() -> None:
+    simulated, replayed = Settings(), Settings(gateway=GatewaySettings(tape="bars"))
+    real = Settings(ib=IBSettings(port=7497))
+
+    assert {one.market_dir for one in (simulated, replayed, real)} == {
+        Path("data/demo"),
+        Path("data/replay"),
+        Path("data"),
+    }
+
+
+@pytest.mark.parametrize("gateway", ["nowhere", "127.0.0.1", ":7497", "127.0.0.1:port", "127.0.0.1:99999"])
+def test_a_gateway_that_is_no_address_is_refused(gateway: str) -> None:
+    with pytest.raises(InvalidSettings):
+        load_settings(gateway=gateway)
+
+
+def test_public_names_load_when_they_are_used() -> None:
+    code = (
+        "import sys, workbench as wb\n"
+        "assert not {'pandas', 'sqlalchemy', 'ib_insync', 'talib'} & set(sys.modules)\n"
+        "assert all(getattr(wb, name) for name in wb.__all__)\n"
+        "assert 'ib_insync' not in sys.modules\n"
+    )
+
+    subprocess.run([sys.executable, "-W", "error::UserWarning", "-c", code], check=True)
+
+
+def test_an_unknown_public_name_is_an_attribute_error() -> None:
+    with pytest.raises(AttributeError, match="workbench has no 'opne'"):
+        _ = wb.opne
+
+
+def test_a_session_that_is_not_over_has_no_daily_bar(settings: Settings) -> None:
+    at_noon = settings.model_copy(update={"gateway": GatewaySettings(start="2026-11-20T12:00")})
+
+    with wb.open(settings=at_noon) as desk:
+        desk.backfill(["AAPL"], ["1day", "4hour"], since="2026-11-16", progress=False)
+
+        assert desk.store.load_bars("AAPL", "1day").index[-1] == datetime(2026, 11, 19, tzinfo=UTC)
+        assert desk.store.load_bars("AAPL", "4hour").index[-1] == pd.Timestamp("2026-11-20 14:30", tz="UTC")
