@@ -159,8 +159,9 @@ class HistoricalDataManager:
         return self._update(symbol, str(parse_timeframe(timeframe)))
 
     def series(self) -> list[SeriesInfo]:
-        """Return what is stored, read from the parts themselves."""
-        found = (Series.at(folder) for folder in sorted(self.data_dir.glob("*/*/*.parquet")))
+        """Return what is stored, read from the parts themselves: by symbol, from short bars to long."""
+        found = [Series.at(folder) for folder in self.data_dir.glob("*/*/*.parquet")]
+        found.sort(key=lambda series: (series.folder.parent, series.timeframe.seconds, series.what_to_show))
         return [series.info() for series in found if series.parts()]
 
     def catalog(self) -> pd.DataFrame:
