@@ -14,7 +14,8 @@ AAPL = Instrument(265598, "AAPL", "STK", "NASDAQ", "APPLE INC", isin="US03783310
 VIX = Instrument(13455763, "VIX", "IND", "CBOE", "CBOE Volatility Index", stock_type="", time_zone="US/Central")
 TWIN_US = Instrument(1, "TWIN", "STK", "NYSE", "TWIN")
 TWIN_OTHER = Instrument(2, "TWIN", "STK", "ARCA", "TWIN")
-CATALOGUE = (AAPL, VIX, TWIN_US, TWIN_OTHER)
+TWIN_CANADA = Instrument(3, "TWIN", "STK", "TSE", "TWIN", currency="CAD", isin="CA7800871021", line="TWIN.TSE")
+CATALOGUE = (AAPL, VIX, TWIN_US, TWIN_OTHER, TWIN_CANADA)
 
 
 def find(**known: object) -> list[Instrument]:
@@ -53,9 +54,41 @@ def test_a_contract_that_contradicts_is_not_found(known: dict[str, object]) -> N
 
 
 def test_the_primary_exchange_chooses_among_several() -> None:
-    assert find(symbol="TWIN") == [TWIN_US, TWIN_OTHER]
+    assert find(symbol="TWIN") == [TWIN_US, TWIN_OTHER, TWIN_CANADA]
     assert find(symbol="TWIN", primary_exchange="ARCA") == [TWIN_OTHER]
     assert find(symbol="AAPL", primary_exchange="NYSE") == [AAPL]  # nothing to choose
+
+
+def test_the_currency_chooses_among_several_and_brings_its_own_exchanges() -> None:
+    assert find(symbol="TWIN", currency="CAD") == [TWIN_CANADA]
+    assert find(symbol="TWIN", currency="CAD", exchange="NYSE") == []
+    assert details(TWIN_CANADA, "SMART", at("2026-11-20 12:00")).valid_exchanges == "SMART,TSE"
+
+
+def test_a_security_is_found_by_its_isin() -> None:
+    assert Catalogue(CATALOGUE).by_isin("CA7800871021") == [TWIN_CANADA]
+    assert Catalogue(CATALOGUE).by_isin("") == []
+
+
+@pytest.mark.parametrize(
+    ("pattern", "found"),
+    [
+        ("aapl", [AAPL]),
+        ("TW", [TWIN_US, TWIN_OTHER, TWIN_CANADA]),
+        ("apple", [AAPL]),
+        ("vola", [VIX]),  # a word of its name
+        ("pple", []),
+        (" ", []),
+    ],
+)
+def test_symbols_are_matched_by_their_begin_or_a_word_of_the_name(pattern: str, found: list[Instrument]) -> None:
+    assert Catalogue(CATALOGUE).matching(pattern) == found
+
+
+def test_no_more_symbols_are_matched_than_ib_tells() -> None:
+    many = [Instrument(number, f"A{number:03}", "STK", "NYSE", "MANY") for number in range(1, 40)]
+
+    assert Catalogue(many).matching("A") == many[:16]
 
 
 @pytest.mark.parametrize(

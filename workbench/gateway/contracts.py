@@ -22,6 +22,7 @@ ORDER_TYPES = "ACTIVETIM,ADJUST,ALERT,ALGO,AVGCOST,BASKET,COND,DAY,GTC,LMT,MIT,M
 MARKET_NAMES = {"NASDAQ": "NMS"}
 MARKET_RULE = "26"
 DETAILS_DAYS = 6
+MOST_MATCHES = 16  # symbols that IB tells at most when some are searched for
 
 
 class Catalogue:
@@ -36,11 +37,26 @@ class Catalogue:
 
     def find(self, query: ContractQuery) -> list[Instrument]:
         """Return all instruments that meet a description; a contract id decides alone."""
+        found = [it for it in self._candidates(query) if _meets(it, query)]
+        return _listed_at(query.primary_exchange, found)
+
+    def by_isin(self, isin: str) -> list[Instrument]:
+        """Return the listings of a security, by its ISIN."""
+        return [it for it in self._by_id.values() if isin and it.isin == isin]
+
+    def matching(self, pattern: str) -> list[Instrument]:
+        """Return the instruments whose symbol begins with a text, then those whose name has it, at most 16."""
+        wanted = pattern.strip().upper()
+        if not wanted:
+            return []
+        ranked = [(_rank(it, wanted), it) for it in self._by_id.values()]
+        hits = sorted([(rank, it.symbol, it.con_id, it) for rank, it in ranked if rank is not None])
+        return [it for *_, it in hits[:MOST_MATCHES]]
+
+    def _candidates(self, query: ContractQuery) -> Sequence[Instrument]:
         if query.con_id:
-            found = [self._by_id[query.con_id]] if query.con_id in self._by_id else []
-        else:
-            found = self._by_symbol.get(query.symbol or query.local_symbol, [])
-        return _listed_at(query.primary_exchange, [it for it in found if _meets(it, query)])
+            return [self._by_id[query.con_id]] if query.con_id in self._by_id else []
+        return self._by_symbol.get(query.symbol or query.local_symbol, ())
 
     def one(self, query: ContractQuery) -> Instrument:
         """Return the instrument that data are asked of, or refuse as IB does."""
@@ -52,6 +68,14 @@ class Catalogue:
         if len(found) > 1:
             raise Refused(Notice(200, f"The contract description specified for {query.symbol} is ambiguous."))
         return found[0]
+
+
+def _rank(instrument: Instrument, wanted: str) -> int | None:
+    """Return how well an instrument fits a search, 0 best; None when it does not."""
+    if instrument.symbol.startswith(wanted):
+        return int(instrument.symbol != wanted)
+    words = instrument.long_name.upper()
+    return 2 if words.startswith(wanted) or f" {wanted}" in words else None
 
 
 def _meets(instrument: Instrument, query: ContractQuery) -> bool:
@@ -71,7 +95,9 @@ def _listed_at(exchange: str, found: list[Instrument]) -> list[Instrument]:
 
 def exchanges(instrument: Instrument) -> Sequence[str]:
     """Return where the instrument trades; an index is computed by one exchange only."""
-    return STOCK_EXCHANGES if instrument.sec_type == STOCK else (instrument.primary_exchange,)
+    if instrument.sec_type != STOCK:
+        return (instrument.primary_exchange,)
+    return STOCK_EXCHANGES if instrument.currency == "USD" else ("SMART", instrument.primary_exchange)
 
 
 def details(instrument: Instrument, exchange: str, now: float) -> ContractDetails:

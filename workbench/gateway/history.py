@@ -61,7 +61,7 @@ def answer(request: HistoricalRequest, instrument: Instrument, tape: Tape, now: 
     end = parse_end(request.end, now)
     begin = begin_of(duration, end.instant, hours(), use_rth=request.use_rth)
     known = AsOf(tape, hours(), now)
-    bars = bars_between(known, instrument.symbol, size, begin, end.instant, use_rth=request.use_rth)
+    bars = bars_between(known, instrument.key, size, begin, end.instant, use_rth=request.use_rth)
     if not len(bars):
         raise Refused(no_data(instrument.symbol, request.contract.exchange, request.what_to_show))
     zone = ZoneInfo(instrument.time_zone)
@@ -76,7 +76,7 @@ def answer(request: HistoricalRequest, instrument: Instrument, tape: Tape, now: 
 def head(request: HeadTimestampRequest, instrument: Instrument, tape: Tape, now: float) -> str:
     """Return the earliest instant of a series in IB's form. Raises Refused."""
     _check_common(request.what_to_show, request.format_date)
-    start = tape.head(instrument.symbol, use_rth=request.use_rth)
+    start = tape.head(instrument.key, use_rth=request.use_rth)
     if start is None or start > now:  # IB's text for this is on no record
         raise Refused(historical("No head time stamp"))
     return str(start) if request.format_date == 2 else f"{datetime.fromtimestamp(start, UTC):%Y%m%d-%H:%M:%S}"

@@ -152,7 +152,7 @@ class LiveBars:
         """Return a bar for each window of trading, from the first price on."""
         if not len(windows):
             return nothing()
-        symbol, first = feed.instrument.symbol, int(windows[0])
+        symbol, first = feed.instrument.key, int(windows[0])
         bars = self._tape.bars(symbol, STEP, first, end, use_rth=feed.use_rth)
         quiet_at_first = not len(bars) or bars.start[0] > first
         dense = fill(bars, windows, self._last_price(feed, first) if quiet_at_first else None)
@@ -162,7 +162,7 @@ class LiveBars:
 
     def _last_price(self, feed: Feed, before: int) -> float | None:
         """Return the last price before an instant, in or out of regular hours."""
-        symbol = feed.instrument.symbol
+        symbol = feed.instrument.key
         known = self._last_prices.get((symbol, feed.use_rth), LastPrice(0, None))
         if known.before == before:  # from tick to tick nothing is looked up
             return known.price

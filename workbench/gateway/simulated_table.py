@@ -3,6 +3,7 @@
 Prices are those of about 2025-01-02, volatility is the standard deviation of daily returns in percent, volume is
 shares a day (updates a day for an index), trade size is shares a trade. ISIN and conId are real where they are given.
 A missing conId is 1 000 000 000 + crc32(symbol) mod 1 000 000 000: the same for ever, above the real ones given.
+A symbol's second listing (RY in New York and in Toronto, to have an ambiguous one) is on the tape as `RY.TSE`.
 """
 
 from __future__ import annotations
@@ -32,7 +33,7 @@ class Listing:
     @property
     def symbol(self) -> str:
         """The text it is asked for by."""
-        return self.instrument.symbol
+        return self.instrument.key
 
     @property
     def is_index(self) -> bool:
@@ -49,11 +50,16 @@ class Listing:
 def listings() -> dict[str, Listing]:
     """Return all listings by symbol, in the order of the table."""
     table = files("workbench.gateway").joinpath("simulated.csv").read_text(encoding="utf-8")
-    return {row["symbol"]: _parsed(row) for row in csv.DictReader(table.splitlines())}
+    found: dict[str, Listing] = {}
+    for row in csv.DictReader(table.splitlines()):
+        symbol = row["symbol"]
+        line = f"{symbol}.{row['primary_exchange']}" if symbol in found else ""
+        found[line or symbol] = _parsed(row, line)
+    return found
 
 
-def _parsed(row: dict[str, str]) -> Listing:
-    derived = DERIVED_CON_ID + zlib.crc32(row["symbol"].encode()) % DERIVED_CON_ID
+def _parsed(row: dict[str, str], line: str) -> Listing:
+    derived = DERIVED_CON_ID + zlib.crc32((line or row["symbol"]).encode()) % DERIVED_CON_ID
     return Listing(
         instrument=Instrument(
             con_id=int(row["con_id"] or derived),
@@ -66,6 +72,9 @@ def _parsed(row: dict[str, str]) -> Listing:
             category=row["category"],
             subcategory=row["subcategory"],
             isin=row["isin"],
+            currency=row["currency"] or "USD",
+            time_zone=row["time_zone"] or "US/Eastern",
+            line=line,
         ),
         price=float(row["price"]),
         volatility=float(row["volatility"]) / 100,

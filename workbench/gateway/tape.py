@@ -41,6 +41,12 @@ class Instrument:
     isin: str = ""
     min_tick: float = 0.01
     time_zone: str = "US/Eastern"
+    line: str = ""  # what the tape calls it where another instrument has its symbol too
+
+    @property
+    def key(self) -> str:
+        """The name by which bars are asked of the tape: the symbol, where that is unique."""
+        return self.line or self.symbol
 
 
 @dataclass(frozen=True, slots=True)
@@ -62,6 +68,14 @@ class BarColumns:
 
     def __len__(self) -> int:
         return len(self.start)
+
+
+@dataclass(frozen=True, slots=True)
+class Block:
+    """Bars of several symbols, sorted by symbol and start. `place` is a bar's symbol among those asked for."""
+
+    place: Counts
+    bars: BarColumns
 
 
 class Tape(Protocol):
@@ -88,6 +102,14 @@ class SecondsTape(Protocol):
 
     def seconds(self, symbol: str, begin: int, end: int, *, use_rth: bool) -> BarColumns:
         """Return the bars of one second whose start lies in `[begin, end)`, in epoch seconds."""
+
+
+@runtime_checkable
+class BatchTape(Protocol):
+    """A tape that looks up many symbols in one pass."""
+
+    def window(self, symbols: Sequence[str], begin: int, end: int, *, use_rth: bool) -> Block:
+        """Return the bars of five seconds of each symbol whose start lies in `[begin, end)`, in epoch seconds."""
 
 
 @dataclass(frozen=True, slots=True)
