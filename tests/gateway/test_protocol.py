@@ -10,7 +10,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from workbench.gateway.protocol import Effect, Gateway, GatewayConnection, Hangup, Ignored, Send
+from workbench.gateway.effects import Effect, Hangup, Ignored, Send
+from workbench.gateway.protocol import Gateway, GatewayConnection
 from workbench.gateway.simulated import SimulatedTape
 from workbench.gateway.wire import GREETING, FrameReader, Value, encode, fields, frame
 

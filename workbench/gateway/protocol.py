@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterator
-from dataclasses import dataclass
 from datetime import datetime
 from enum import Enum, auto
 
@@ -17,6 +16,8 @@ from workbench.gateway import answers, history
 from workbench.gateway import requests as asked
 from workbench.gateway.asof import WHAT_TO_SHOW
 from workbench.gateway.contracts import STOCK, Catalogue, details
+from workbench.gateway.effects import Effect, Hangup, Ignored, Send
+from workbench.gateway.fault_engine import FaultEngine
 from workbench.gateway.hours import NEW_YORK
 from workbench.gateway.realtime import Due, Feed, LiveBars
 from workbench.gateway.refusals import (
@@ -40,30 +41,6 @@ FIRST_ORDER_ID = 1
 _VERSIONS = re.compile(rb"v(\d{1,9})(?:\.\.(\d{1,9}))?(?: .*)?\0?", re.DOTALL)
 
 
-@dataclass(frozen=True, slots=True)
-class Send:
-    """Write these bytes to the client."""
-
-    data: bytes
-
-
-@dataclass(frozen=True, slots=True)
-class Hangup:
-    """Close the connection after what was sent."""
-
-    reason: str
-
-
-@dataclass(frozen=True, slots=True)
-class Ignored:
-    """A message that means nothing to the gateway; worth a line in the log."""
-
-    message: str
-
-
-Effect = Send | Hangup | Ignored
-
-
 class Stage(Enum):
     """How far a conversation has come."""
 
@@ -74,9 +51,10 @@ class Stage(Enum):
 
 
 class Gateway:
-    """What the clients of one gateway share: the tape, their ids, the live bars."""
+    """What the clients of one gateway share: the tape, their ids, the live bars, the faults."""
 
-    def __init__(self, tape: Tape) -> None:
+    def __init__(self, tape: Tape, faults: FaultEngine | None = None) -> None:
+        self.faults = faults or FaultEngine()
         self.tape = tape
         self.catalogue = Catalogue(tape.instruments)
         self.live = LiveBars(tape)
@@ -88,6 +66,7 @@ class Gateway:
 
     def release(self, connection: GatewayConnection) -> None:
         """Forget a client that has gone."""
+        self.faults.forget(connection)
         self.live.forget(connection)
         self._client_ids = {key: held for key, held in self._client_ids.items() if held is not connection}
 
@@ -140,7 +119,10 @@ class GatewayConnection:
         if self._stage is Stage.GREETING:
             yield from self._negotiate(payload, now)
             return
-        texts = fields(payload)
+        yield from self._gateway.faults.received(self, fields(payload), now)
+
+    def take(self, texts: list[str], now: float) -> Iterator[Effect]:
+        """Answer a message that no fault has kept back."""
         try:
             request = asked.parse(texts)
         except asked.MalformedField as error:

@@ -9,17 +9,22 @@ from __future__ import annotations
 import asyncio
 import ipaddress
 import logging
+import math
 import os
 import signal
+import socket
+import struct
 import sys
 import threading
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager, suppress
 
 from workbench.errors import GatewayError
 from workbench.gateway.clock import GatewayClock
+from workbench.gateway.effects import Hangup, Ignored, Reset, Send
+from workbench.gateway.fault_engine import FaultEngine, Order
 from workbench.gateway.hours import hours
-from workbench.gateway.protocol import Gateway, GatewayConnection, Hangup, Ignored, Send
+from workbench.gateway.protocol import Gateway, GatewayConnection
 from workbench.gateway.tape import Tape
 
 log = logging.getLogger(__name__)
@@ -34,12 +39,14 @@ class GatewayServer:
     """A gateway that listens on TCP."""
 
     def __init__(self, tape: Tape, clock: GatewayClock | None = None, host: str = HOST, port: int = 0) -> None:
-        self.gateway = Gateway(tape)
+        self.faults = FaultEngine()
+        self.gateway = Gateway(tape, self.faults)
         self.clock = clock or GatewayClock()
         self.host = host
         self._requested_port = port
-        self._writers: dict[GatewayConnection, asyncio.StreamWriter] = {}
+        self._writers: dict[object, asyncio.StreamWriter] = {}
         self._wanted = asyncio.Event()
+        self._sleeping_until = math.inf
         self._empty = asyncio.Event()
         self._empty.set()
         self._server: asyncio.Server | None = None
@@ -64,7 +71,7 @@ class GatewayServer:
                 f"the gateway cannot listen on {self.host}:{self._requested_port} ({error.strerror or error}). Is TWS, "
                 "IB Gateway or another built-in gateway running there? Choose another port, or 0 for a free one."
             ) from error
-        self._ticker = asyncio.create_task(self._send_live_bars())
+        self._ticker = asyncio.create_task(self._keep_time())
         self._ticker.add_done_callback(_report)
 
     async def close(self) -> None:
@@ -106,36 +113,53 @@ class GatewayServer:
     async def _converse(
         self, connection: GatewayConnection, reader: asyncio.StreamReader, writer: asyncio.StreamWriter
     ) -> None:
-        while data := await reader.read(READ_SIZE):
-            for effect in connection.receive(data, now=self.clock.now()):
-                match effect:
-                    case Send(data=out):
-                        writer.write(out)
-                    case Ignored(message=message):
-                        log.info("ignored a message: %r", message)
-                    case Hangup(reason=reason):
-                        log.warning("hung up on a client: %s", reason)
-                        return
-            self._wanted.set()
-            await writer.drain()
+        while not writer.is_closing() and (data := await reader.read(READ_SIZE)):
+            now = self.clock.now()
+            self._obey(self.faults.outgoing(connection, connection.receive(data, now), now))
+            if self._next_due(now) < self._sleeping_until:
+                self._wanted.set()
+            if not writer.is_closing():
+                await writer.drain()
 
-    async def _send_live_bars(self) -> None:
+    async def _keep_time(self) -> None:
+        """Do what is due when it is due; `_wanted` wakes it when something earlier has come up."""
         while True:
-            due = self.gateway.live.next_due(self.clock.now())
-            if due is None:
-                self._wanted.clear()
-                await self._wanted.wait()
-                continue
-            await asyncio.sleep(self.clock.real_seconds_until(due))
-            for connection, data in self.gateway.tick(self.clock.now()):
-                self._push(connection, data)
+            self._sleeping_until = self._next_due(self.clock.now())
+            self._wanted.clear()
+            with suppress(TimeoutError):
+                await asyncio.wait_for(self._wanted.wait(), self._real_seconds(self._sleeping_until))
+            now = self.clock.now()
+            for connection, data in self.gateway.tick(now):
+                self._obey(self.faults.outgoing(connection, [Send(data)], now), limit=UNREAD_LIMIT)
+            self._obey(self.faults.tick(now))
 
-    def _push(self, connection: GatewayConnection, data: bytes) -> None:
-        writer = self._writers[connection]
-        writer.write(data)
-        if writer.transport.get_write_buffer_size() > UNREAD_LIMIT:
-            log.warning("dropped a client that left more than %d bytes unread", UNREAD_LIMIT)
-            writer.transport.abort()
+    def _next_due(self, now: float) -> float:
+        """Return the gateway time at which something is due; infinity when nothing is."""
+        return min((due for due in (self.gateway.live.next_due(now), self.faults.next_due()) if due), default=math.inf)
+
+    def _real_seconds(self, due: float) -> float | None:
+        return None if due == math.inf else self.clock.real_seconds_until(due)
+
+    def _obey(self, orders: Iterable[Order], limit: float = math.inf) -> None:
+        """Do to each client what the pure parts say; drop one that leaves more than `limit` bytes unread."""
+        for connection, effect in orders:
+            writer = self._writers.get(connection)
+            if writer is None or writer.is_closing():
+                continue
+            match effect:
+                case Send(data=out):
+                    writer.write(out)
+                    if writer.transport.get_write_buffer_size() > limit:
+                        log.warning("dropped a client that left more than %d bytes unread", limit)
+                        writer.transport.abort()
+                case Ignored(message=message):
+                    log.info("ignored a message: %r", message)
+                case Hangup(reason=reason):
+                    log.warning("hung up on a client: %s", reason)
+                    writer.close()
+                case Reset(reason=reason):
+                    log.warning("reset a client's connection: %s", reason)
+                    _reset(writer)
 
 
 def _report(ticker: asyncio.Task[None]) -> None:
@@ -145,6 +169,13 @@ def _report(ticker: asyncio.Task[None]) -> None:
 
 
 def _abort(writer: asyncio.StreamWriter) -> None:
+    writer.transport.abort()
+
+
+def _reset(writer: asyncio.StreamWriter) -> None:
+    """Close with an RST: a socket that may not linger forgets what it has not delivered."""
+    linger = struct.pack("hh" if os.name == "nt" else "ii", 1, 0)
+    writer.get_extra_info("socket").setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, linger)
     writer.transport.abort()
 
 
