@@ -7,7 +7,7 @@ import pytest
 
 from workbench.gateway import answers
 from workbench.gateway.refusals import Notice
-from workbench.gateway.tape import BarColumns
+from workbench.gateway.tape import BarColumns, Instrument
 from workbench.gateway.wire import fields
 
 # The message that a real gateway sent for AAPL (server version 200, April 2026), cut to three exchanges. The last
@@ -125,3 +125,51 @@ def test_a_real_time_bar_has_its_fields_in_the_order_of_message_50() -> None:
     bodies = answers.realtime_bodies(BARS, lots=True, version=176)
 
     assert sent(answers.realtime_bar(9, bodies[0])) == ["50", "3", "9", "1775136600", *BAR_TEXTS[1:]]
+
+
+def test_an_update_has_its_count_first_and_its_close_before_high_and_low() -> None:
+    first, _ = answers.historical_updates(5, ["a", "b"], BARS, lots=True, version=176)
+
+    assert sent(first) == ["90", "5", "7", "a", "100.1", "100.2", "100.3", "100.0", "100.15", "1200"]
+
+
+@pytest.mark.parametrize("version", [157, 163, 176])
+def test_no_volume_is_minus_one_in_shares_and_in_lots(version: int) -> None:
+    quotes = replace(BARS, volume=np.array([-1.0, -1.0]))
+
+    assert history(version, quotes)[10] == "-1"
+
+
+@pytest.mark.parametrize(("version", "tail"), [(175, []), (176, ["NAME", ""])])
+def test_samples_of_symbols_carry_name_and_issuer_from_176_on(version: int, tail: list[str]) -> None:
+    found = [Instrument(1, "A", "STK", "NYSE", "NAME"), Instrument(2, "A", "STK", "TSE", "NAME", currency="CAD")]
+
+    texts = sent(answers.symbol_samples(5, found, version))
+
+    assert texts == [
+        "79",
+        "5",
+        "2",
+        "1",
+        "A",
+        "STK",
+        "NYSE",
+        "USD",
+        "0",
+        *tail,
+        "2",
+        "A",
+        "STK",
+        "TSE",
+        "CAD",
+        "0",
+        *tail,
+    ]
+
+
+def test_a_schedule_lists_its_sessions() -> None:
+    session = ("20261120-09:30:00", "20261120-16:00:00", "20261120")
+
+    texts = sent(answers.historical_schedule(5, ("begin", "end"), "US/Eastern", [session]))
+
+    assert texts == ["106", "5", "begin", "end", "US/Eastern", "1", *session]

@@ -13,6 +13,7 @@ from workbench.gateway.requests import (
     HeadTimestampRequest,
     HistoricalRequest,
     MalformedField,
+    MarketDataRequest,
     NoAnswer,
     RealTimeBarsRequest,
     StartApi,
@@ -73,7 +74,22 @@ def test_text_where_a_number_belongs_is_malformed(texts: list[str]) -> None:
 def test_an_unknown_message_is_none_and_an_unanswered_one_is_known() -> None:
     assert parse(["108", "1"]) is None
     assert parse([]) is None
-    assert parse(["59", "1", "3"]) == NoAnswer()
+    assert parse(["105"]) == NoAnswer()
+
+
+@pytest.mark.parametrize("hedge", [["0"], ["1", "756733", "0.5", "584.2"]])
+def test_market_data_are_asked_with_and_without_a_hedge(hedge: list[str]) -> None:
+    request = parse(["1", "11", "7", *SPY, *hedge, "233", "1", "0", ""])
+
+    assert isinstance(request, MarketDataRequest)
+    assert (request.generic_ticks, request.snapshot, request.regulatory_snapshot) == ("233", True, False)
+
+
+def test_a_security_is_described_by_its_isin() -> None:
+    request = parse(["9", "8", "1", *([""] * 12), "0", "ISIN", "US0378331005", ""])
+
+    assert isinstance(request, ContractDetailsRequest)
+    assert (request.sec_id_type, request.sec_id) == ("ISIN", "US0378331005")
 
 
 @given(

@@ -9,17 +9,20 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from itertools import chain
+from typing import Generic, TypeVar
 
 import numpy as np
 
 from workbench.gateway.refusals import Notice
-from workbench.gateway.tape import BarColumns, Floats
+from workbench.gateway.tape import BarColumns, Floats, Instrument
 from workbench.gateway.wire import Value, ascii7, encode, frame, join
 
 FRACTIONAL_VOLUMES = 163
 MARKET_RULES = 164
 REJECT_JSON = 166
+SCHEDULES = 165
 VOLUMES_IN_SHARES = 175
+ISSUERS = 176
 ROUND_LOT = 100
 
 
@@ -50,18 +53,21 @@ class ContractDetails:
     size_increment: float
 
 
+T = TypeVar("T")
+
+
 @dataclass(frozen=True, slots=True)
-class Column:
+class Column(Generic[T]):
     """A field of a message: how it is taken from the value, and the versions that have it."""
 
-    take: Callable[[ContractDetails], Value]
+    take: Callable[[T], Value]
     since: int = 0
     until: int = 10_000  # exclusive
 
 
-_EMPTY = Column(lambda _: None)
+_EMPTY: Column[ContractDetails] = Column(lambda _: None)
 
-CONTRACT_DETAILS: tuple[Column, ...] = (
+CONTRACT_DETAILS: tuple[Column[ContractDetails], ...] = (
     Column(lambda it: it.symbol),
     Column(lambda it: it.sec_type),
     _EMPTY,  # last trade date
@@ -93,7 +99,7 @@ CONTRACT_DETAILS: tuple[Column, ...] = (
     _EMPTY,  # multiplier of the economic value
     Column(lambda it: len(it.sec_ids)),
 )
-CONTRACT_DETAILS_TAIL: tuple[Column, ...] = (
+CONTRACT_DETAILS_TAIL: tuple[Column[ContractDetails], ...] = (
     Column(lambda _: 1),  # aggregation group
     _EMPTY,  # symbol and
     _EMPTY,  # type of the underlying
@@ -107,6 +113,21 @@ CONTRACT_DETAILS_TAIL: tuple[Column, ...] = (
 )
 
 
+SYMBOL_SAMPLE: tuple[Column[Instrument], ...] = (
+    Column(lambda it: it.con_id),
+    Column(lambda it: it.symbol),
+    Column(lambda it: it.sec_type),
+    Column(lambda it: it.primary_exchange),
+    Column(lambda it: it.currency),
+    Column(lambda _: 0),  # how many types of derivatives there are
+    Column(lambda it: ascii7(it.long_name), since=ISSUERS),
+    Column(lambda _: None, since=ISSUERS),  # id of the issuer; bonds have one
+)
+
+SessionTexts = tuple[str, str, str]
+"""Begin, end and date of a session."""
+
+
 def contract_details(req_id: int, details: ContractDetails, version: int) -> bytes:
     """Encode message 10."""
     head: tuple[Value, ...] = (10, 8, req_id) if version < MARKET_RULES else (10, req_id)
@@ -118,13 +139,19 @@ def contract_details(req_id: int, details: ContractDetails, version: int) -> byt
     )
 
 
-def _taken(columns: Sequence[Column], details: ContractDetails, version: int) -> Iterator[Value]:
-    return (column.take(details) for column in columns if column.since <= version < column.until)
+def _taken(columns: Sequence[Column[T]], value: T, version: int) -> Iterator[Value]:
+    return (column.take(value) for column in columns if column.since <= version < column.until)
 
 
 def contract_details_end(req_id: int) -> bytes:
     """Encode message 52."""
     return encode(52, 1, req_id)
+
+
+def symbol_samples(req_id: int, found: Sequence[Instrument], version: int) -> bytes:
+    """Encode message 79; no contract here has derivatives."""
+    rows = [_taken(SYMBOL_SAMPLE, instrument, version) for instrument in found]
+    return encode(79, req_id, len(found), *chain.from_iterable(rows))
 
 
 def error(req_id: int, notice: Notice, version: int) -> bytes:
@@ -156,6 +183,41 @@ def current_time(epoch: int) -> bytes:
 def head_timestamp(req_id: int, value: str) -> bytes:
     """Encode message 88."""
     return encode(88, req_id, value)
+
+
+def historical_schedule(req_id: int, period: tuple[str, str], zone: str, sessions: Sequence[SessionTexts]) -> bytes:
+    """Encode message 106."""
+    return encode(106, req_id, *period, zone, len(sessions), *chain.from_iterable(sessions))
+
+
+def tick_price(req_id: int, kind: int, price: float, size: Value) -> bytes:
+    """Encode message 1; the last field, of attributes, says that the quote can be traded at once."""
+    return encode(1, 6, req_id, kind, price, size, 1)
+
+
+def tick_size(req_id: int, kind: int, size: Value) -> bytes:
+    """Encode message 2."""
+    return encode(2, 6, req_id, kind, size)
+
+
+def tick_text(req_id: int, kind: int, text: str) -> bytes:
+    """Encode message 46."""
+    return encode(46, 6, req_id, kind, text)
+
+
+def tick_parameters(req_id: int, min_tick: float, venue: str, permissions: int) -> bytes:
+    """Encode message 81."""
+    return encode(81, req_id, min_tick, venue, permissions)
+
+
+def market_data_type(req_id: int, kind: int) -> bytes:
+    """Encode message 58."""
+    return encode(58, 1, req_id, kind)
+
+
+def tick_snapshot_end(req_id: int) -> bytes:
+    """Encode message 57."""
+    return encode(57, 1, req_id)
 
 
 def positions_end() -> bytes:
@@ -202,6 +264,16 @@ def historical_bars(
     return frame(join(chain(head, chain.from_iterable(zip(*columns, strict=True)))))
 
 
+def historical_updates(
+    req_id: int, stamps: Sequence[str], bars: BarColumns, *, lots: bool, version: int
+) -> list[bytes]:
+    """Encode a message 90 for each bar. The order is its own: the count first, close before high and low."""
+    open_, high, low, close = _prices(bars)
+    volume, average, count = _volumes(bars, lots=lots, version=version)
+    rows = zip(count, stamps, open_, close, high, low, average, volume, strict=True)
+    return [frame(join(("90", str(req_id), *row))) for row in rows]
+
+
 def realtime_bodies(bars: BarColumns, *, lots: bool, version: int) -> list[bytes]:
     """Encode all of messages 50 but what differs from subscriber to subscriber (see `realtime_bar`)."""
     columns = (map(str, bars.start.tolist()), *_prices(bars), *_volumes(bars, lots=lots, version=version))
@@ -219,13 +291,19 @@ def _prices(bars: BarColumns) -> Iterator[Iterator[str]]:
 
 
 def _volumes(bars: BarColumns, *, lots: bool, version: int) -> tuple[Iterator[str], Iterator[str], Iterator[str]]:
-    volume = bars.volume / ROUND_LOT if lots and version < VOLUMES_IN_SHARES else bars.volume
+    volume = quantities(bars.volume, lots=lots, version=version)
+    return volume, map(repr, bars.average.tolist()), map(str, bars.count.tolist())
+
+
+def quantities(shares: Floats, *, lots: bool, version: int) -> Iterator[str]:
+    """Return the texts of volumes and sizes: of stocks in lots before version 175; -1 is none and stays."""
+    values = np.where(shares > 0, shares / ROUND_LOT, shares) if lots and version < VOLUMES_IN_SHARES else shares
     if version < FRACTIONAL_VOLUMES:  # ibapi 9.81 reads an integer
-        volume = np.rint(volume)
-    return _quantities(volume), map(repr, bars.average.tolist()), map(str, bars.count.tolist())
+        values = np.rint(values)
+    return _whole_or_not(values)
 
 
-def _quantities(values: Floats) -> Iterator[str]:
+def _whole_or_not(values: Floats) -> Iterator[str]:
     """Return numbers as text, whole ones without a decimal point."""
     if bool(np.all(values == np.rint(values))):
         return map(str, values.astype(np.int64).tolist())

@@ -48,10 +48,21 @@ class StartApi:
 
 @dataclass(frozen=True, slots=True)
 class ContractDetailsRequest:
-    """All contracts that meet a description."""
+    """All contracts that meet a description; `sec_id` of type ISIN describes a security too."""
 
     req_id: int
     contract: ContractQuery
+    include_expired: bool = False
+    sec_id_type: str = ""
+    sec_id: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class MatchingSymbolsRequest:
+    """Contracts whose symbol or name begins with a text."""
+
+    req_id: int
+    pattern: str
 
 
 @dataclass(frozen=True, slots=True)
@@ -115,10 +126,38 @@ class CancelRealTimeBars:
 
 
 @dataclass(frozen=True, slots=True)
+class DeltaNeutral:
+    """The other leg of a hedged combination: nothing but a `0`, or a `1` and three fields. No data depend on it."""
+
+    con_id: int = 0
+    delta: float = 0.0
+    price: float = 0.0
+
+
+@dataclass(frozen=True, slots=True)
 class MarketDataRequest:
-    """Live ticks."""
+    """Live ticks, or a snapshot of them."""
 
     req_id: int
+    contract: ContractQuery
+    delta_neutral: DeltaNeutral
+    generic_ticks: str
+    snapshot: bool
+    regulatory_snapshot: bool
+
+
+@dataclass(frozen=True, slots=True)
+class CancelMarketData:
+    """End live ticks."""
+
+    req_id: int
+
+
+@dataclass(frozen=True, slots=True)
+class MarketDataTypeRequest:
+    """Which ticks the next requests want: 1 live, 2 frozen, 3 delayed, 4 delayed and frozen."""
+
+    kind: int
 
 
 @dataclass(frozen=True, slots=True)
@@ -202,7 +241,10 @@ Request = (
     | CancelHistorical
     | CancelHeadTimestamp
     | CancelRealTimeBars
+    | MatchingSymbolsRequest
     | MarketDataRequest
+    | CancelMarketData
+    | MarketDataTypeRequest
     | CurrentTimeRequest
     | IdsRequest
     | ManagedAccountsRequest
@@ -219,6 +261,7 @@ Request = (
 
 VERSIONED: dict[int, type[Request]] = {
     1: MarketDataRequest,
+    2: CancelMarketData,
     4: OrderRequest,  # cancelOrder
     5: OpenOrdersRequest,
     6: AccountUpdatesRequest,
@@ -235,7 +278,7 @@ VERSIONED: dict[int, type[Request]] = {
     50: RealTimeBarsRequest,
     51: CancelRealTimeBars,
     58: OrderRequest,  # reqGlobalCancel
-    59: NoAnswer,  # reqMarketDataType: all market data here are live
+    59: MarketDataTypeRequest,
     61: PositionsRequest,
     62: AccountSummaryRequest,
     63: NoAnswer,  # cancelAccountSummary
@@ -249,9 +292,11 @@ VERSIONED: dict[int, type[Request]] = {
 UNVERSIONED: dict[int, type[Request]] = {
     3: OrderRequest,
     20: HistoricalRequest,
+    81: MatchingSymbolsRequest,
     87: HeadTimestampRequest,
     90: CancelHeadTimestamp,
     99: CompletedOrdersRequest,
+    105: NoAnswer,  # reqCurrentTimeInMillis came with version 197
 }
 """Requests by message id that go without a version of their own."""
 
@@ -300,7 +345,7 @@ _CONVERTERS: dict[type, Callable[[str], Any]] = {int: _integer, float: _number, 
 @cache
 def _all_readers() -> dict[type[object], tuple[Reader, ...]]:
     """Return a reader for each wire field of each request."""
-    layouts: set[type[object]] = {ContractQuery, *VERSIONED.values(), *UNVERSIONED.values()}
+    layouts: set[type[object]] = {ContractQuery, DeltaNeutral, *VERSIONED.values(), *UNVERSIONED.values()}
     return {layout: _readers(layout) for layout in layouts}
 
 
@@ -312,5 +357,7 @@ def _readers(layout: type[Any]) -> tuple[Reader, ...]:
 def _reader(kind: type) -> Reader:
     if kind is ContractQuery:
         return lambda texts: _read(ContractQuery, texts)
+    if kind is DeltaNeutral:
+        return lambda texts: _read(DeltaNeutral, texts) if _flag(next(texts, "")) else DeltaNeutral()
     convert = _CONVERTERS[kind]
     return lambda texts: convert(next(texts, ""))
