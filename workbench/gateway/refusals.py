@@ -52,6 +52,11 @@ def no_data(symbol: str, exchange: str, what_to_show: str) -> Notice:
     return historical(f"HMDS query returned no data: {symbol}@{exchange} {kind}")
 
 
+def cancelled(req_id: int) -> Notice:
+    """Return what ends a historical request that its client cancelled."""
+    return historical(f"API historical data query cancelled: {req_id}")
+
+
 UNKNOWN_CONTRACT = Notice(200, "No security definition has been found for the request")
 READ_ONLY = invalid("The API interface is currently in Read-Only mode.")
 ID_IN_USE = Notice(326, "Unable to connect as the client id is already in use. Retry with a unique client id.")
@@ -70,6 +75,14 @@ IMPLIED_ZONE = Notice(
     "yyyymmdd-hh:mm:ss in UTC or use instrument time zone, like US/Eastern. Implied time zone functionality will "
     "be removed in the next API release",
 )
+PACING = historical("Historical data request pacing violation")
+NEW_LIVE_BARS_PACING = Notice(420, "Invalid Real-time Query:Historical data request pacing violation")
+TOO_MANY_SIMULTANEOUS = Notice(322, "Error processing request:Only 50 simultaneous API historical data requests")
+DUPLICATE_QUERY = Notice(
+    322, "Error processing request.-'bK' : cause - Duplicate ticker ID for API historical data query"
+)
+TOO_MANY_TICKERS = Notice(101, "Max number of tickers has been reached.")
+TOO_MANY_MESSAGES = Notice(100, "Max rate of messages per second has been exceeded.")
 NO_TICKS = Notice(
     10089,
     "Requested market data requires additional subscription for API. See link in 'Market Data Connections' dialog "

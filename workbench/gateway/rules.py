@@ -1,0 +1,283 @@
+"""IB's limits on requests: a table, and the object that keeps account of it.
+
+A rule admits so much within a window of time, or so much at the same time. What is refused counts nowhere: whether
+IB counts it is on no record [U]. Time is an argument, so a window runs in whichever time the caller lives in. When
+that time goes back, what was admitted later than it is forgotten.
+
+IB.md names the source of each row. It does not say which limits hold for each client and which for all clients of a
+gateway together; the pacing limits guard IB's servers and the market data lines belong to the account, so those are
+shared here; the other two guard the connection [U].
+"""
+
+from __future__ import annotations
+
+import math
+from collections import deque
+from collections.abc import Callable, Hashable, Iterable
+from dataclasses import dataclass, replace
+from enum import Enum, auto
+
+from workbench.gateway.history import BAR_SIZES
+from workbench.gateway.refusals import (
+    NEW_LIVE_BARS_PACING,
+    PACING,
+    TOO_MANY_MESSAGES,
+    TOO_MANY_SIMULTANEOUS,
+    TOO_MANY_TICKERS,
+    Notice,
+    Refused,
+)
+from workbench.gateway.requests import (
+    ContractQuery,
+    HeadTimestampRequest,
+    HistoricalRequest,
+    MarketDataRequest,
+    RealTimeBarsRequest,
+    Request,
+)
+
+SMALL_BAR = 30  # seconds: the pacing of longer bars was lifted (A1)
+SMALL_BARS_KEPT = 183 * 86_400  # seconds, "six months": IB serves no small bars that are older (A2)
+HELD = math.inf
+"""The window of what occupies a place until it is released."""
+MANY_GROUPS = 1000  # so many groups of one rule: time to drop those whose window has passed
+
+
+class Counted(Enum):
+    """What a rule counts."""
+
+    MESSAGES = auto()
+    """Every message of a client."""
+    SMALL_BARS = auto()
+    """Historical requests for bars of 30 seconds or less, and for head timestamps."""
+    HISTORICAL = auto()
+    """Historical requests not answered yet, kept up to date, and head timestamps not cancelled."""
+    LIVE_BARS = auto()
+    """New requests for real-time bars."""
+    LINES = auto()
+    """Real-time bars and market data that are held."""
+
+
+class Scope(Enum):
+    """Who shares a limit."""
+
+    ACCOUNT = auto()
+    """All clients of the gateway."""
+    CLIENT = auto()
+    """Each connection has its own."""
+
+
+@dataclass(frozen=True, slots=True)
+class Asked:
+    """A request as the rules see it: whose it is, of which contract, and the rest of what was asked."""
+
+    client: Hashable
+    request: Request
+    con_id: int = 0
+
+    @property
+    def req_id(self) -> int:
+        """The request's id, -1 for what has none."""
+        return getattr(self.request, "req_id", -1)
+
+
+def anything(_: Asked) -> Hashable:
+    """Count all together."""
+    return None
+
+
+def identical(asked: Asked) -> Hashable:
+    """Count equal requests together, however they name the contract."""
+    request = asked.request
+    if not isinstance(request, HistoricalRequest | HeadTimestampRequest):
+        return request
+    contract = ContractQuery(con_id=asked.con_id, exchange=request.contract.exchange)
+    return replace(request, req_id=0, contract=contract)
+
+
+def same_ticks(asked: Asked) -> Hashable:
+    """Count requests for one contract, exchange and tick type together."""
+    request = asked.request
+    if not isinstance(request, HistoricalRequest | HeadTimestampRequest):
+        return request
+    return asked.con_id, request.contract.exchange, request.what_to_show
+
+
+@dataclass(frozen=True, slots=True)
+class Rule:
+    """At most `limit` of what is `counted` within any `window_s` seconds, which begin with a request."""
+
+    name: str
+    limit: int
+    window_s: float
+    counted: Counted
+    scope: Scope
+    notice: Notice
+    source: str
+    alike: Callable[[Asked], Hashable] = anything
+    bid_ask_twice: bool = False
+    strikes: int = 0  # after so many refusals the session ends; 0: never
+
+    def weight(self, asked: Asked) -> int:
+        """Return how often a request counts."""
+        return 2 if self.bid_ask_twice and getattr(asked.request, "what_to_show", "") == "BID_ASK" else 1
+
+    def group(self, asked: Asked) -> Hashable:
+        """Return what the request is counted together with."""
+        return (asked.client if self.scope is Scope.CLIENT else None), self.alike(asked)
+
+
+IDENTICAL = Rule("identical request", 1, 15.0, Counted.SMALL_BARS, Scope.ACCOUNT, PACING, "A1, B10.1", identical)
+# Which of the two counts BID_ASK twice is not said: both. An identical request is one request either way.
+SAME_TICKS = Rule(
+    "same contract, exchange and tick type", 5, 2.0, Counted.SMALL_BARS, Scope.ACCOUNT, PACING, "A1, B10.2",
+    same_ticks, bid_ask_twice=True,
+)  # fmt: skip
+TEN_MINUTES = Rule(
+    "small bars in ten minutes", 60, 600.0, Counted.SMALL_BARS, Scope.ACCOUNT, PACING, "A1, B10.3", bid_ask_twice=True
+)
+SIMULTANEOUS = Rule(
+    "simultaneous historical requests", 50, HELD, Counted.HISTORICAL, Scope.CLIENT, TOO_MANY_SIMULTANEOUS, "A1, B7"
+)
+NEW_LIVE_BARS = Rule(
+    "new real-time bars in ten minutes", 60, 600.0, Counted.LIVE_BARS, Scope.ACCOUNT, NEW_LIVE_BARS_PACING, "A1, B7"
+)
+LINES = Rule("market data lines", 100, HELD, Counted.LINES, Scope.ACCOUNT, TOO_MANY_TICKERS, "A1, A5")
+MESSAGES = Rule(
+    "messages per second", 50, 1.0, Counted.MESSAGES, Scope.CLIENT, TOO_MANY_MESSAGES, "A1, B9 (100)", strikes=3
+)
+
+RULES = (IDENTICAL, SAME_TICKS, TEN_MINUTES, SIMULTANEOUS, NEW_LIVE_BARS, LINES, MESSAGES)
+
+
+def rules_for(lines: int = LINES.limit) -> tuple[Rule, ...]:
+    """Return IB's rules for an account of so many market data lines; half as many messages a second go with them."""
+    limits = {LINES: lines, MESSAGES: max(1, lines // 2)}
+    return tuple(replace(rule, limit=limits.get(rule, rule.limit)) for rule in RULES)
+
+
+_KINDS: dict[type[Request], frozenset[Counted]] = {
+    HistoricalRequest: frozenset({Counted.SMALL_BARS, Counted.HISTORICAL}),
+    HeadTimestampRequest: frozenset({Counted.SMALL_BARS, Counted.HISTORICAL}),
+    RealTimeBarsRequest: frozenset({Counted.LIVE_BARS, Counted.LINES}),
+    MarketDataRequest: frozenset({Counted.LINES}),
+}
+
+
+def counted(request: Request) -> frozenset[Counted]:
+    """Return what a request that passed validation counts as."""
+    kinds = _KINDS.get(type(request), frozenset())
+    return kinds if is_small(request) else kinds - {Counted.SMALL_BARS}
+
+
+def is_small(request: Request) -> bool:
+    """Return whether the pacing of small bars holds for a historical request."""
+    return not isinstance(request, HistoricalRequest) or BAR_SIZES.get(request.bar_size, math.inf) <= SMALL_BAR
+
+
+def oldest_kept(request: HistoricalRequest, now: float) -> float:
+    """Return the instant before which there are no bars of a request's size, in epoch seconds."""
+    return now - SMALL_BARS_KEPT if is_small(request) else 0.0
+
+
+@dataclass(frozen=True, slots=True)
+class Entry:
+    """What was admitted: when, how much it counts, and who holds it."""
+
+    at: float
+    weight: int
+    client: Hashable
+    req_id: int
+
+
+class Meter:
+    """What one rule has admitted, as far as it still counts."""
+
+    def __init__(self, rule: Rule) -> None:
+        self.rule = rule
+        self._admitted: dict[Hashable, deque[Entry]] = {}
+
+    def has_room(self, asked: Asked, at: float) -> bool:
+        """Return whether one more is within the limit at `at`."""
+        used = sum(entry.weight for entry in self._counting(self.rule.group(asked), at))
+        return used + self.rule.weight(asked) <= self.rule.limit
+
+    def book(self, asked: Asked, at: float) -> None:
+        """Count one more."""
+        if len(self._admitted) >= MANY_GROUPS:
+            self._keep(lambda entry: at - entry.at < self.rule.window_s)
+        entry = Entry(at, self.rule.weight(asked), asked.client, asked.req_id)
+        self._admitted.setdefault(self.rule.group(asked), deque()).append(entry)
+
+    def release(self, client: Hashable, req_id: int) -> None:
+        """Give back the place of a request, of a rule whose window is `HELD`."""
+        if self.rule.window_s == HELD:
+            self._keep(lambda entry: entry.client is not client or entry.req_id != req_id)
+
+    def forget(self, client: Hashable) -> None:
+        """Forget a client that has gone; the account's windows go on."""
+        if self.rule.window_s == HELD or self.rule.scope is Scope.CLIENT:
+            self._keep(lambda entry: entry.client is not client)
+
+    def _counting(self, group: Hashable, at: float) -> deque[Entry]:
+        """Return what counts at `at`: neither out of the window, nor ahead because the time was set back."""
+        entries = self._admitted.get(group, deque())
+        while self.rule.window_s != HELD and entries and at - entries[0].at >= self.rule.window_s:
+            entries.popleft()
+        while self.rule.window_s != HELD and entries and entries[-1].at > at:
+            entries.pop()
+        return entries
+
+    def _keep(self, wanted: Callable[[Entry], bool]) -> None:
+        kept = {group: deque(filter(wanted, entries)) for group, entries in self._admitted.items()}
+        self._admitted = {group: entries for group, entries in kept.items() if entries}
+
+
+class Rulebook:
+    """The account of all rules that a gateway enforces; with no rules everything is admitted."""
+
+    def __init__(self, rules: Iterable[Rule] = RULES) -> None:
+        self._meters = [Meter(rule) for rule in rules]
+        self._strikes: dict[Hashable, int] = {}
+
+    @property
+    def rules(self) -> tuple[Rule, ...]:
+        """The rules in force."""
+        return tuple(meter.rule for meter in self._meters)
+
+    def message(self, client: Hashable, request: Request, at: float) -> None:
+        """Count a message, or raise Refused when it comes too fast, which is a strike."""
+        try:
+            self._admit(frozenset({Counted.MESSAGES}), Asked(client, request), at)
+        except Refused:
+            self._strikes[client] = self._strikes.get(client, 0) + 1
+            raise
+
+    def has_struck_out(self, client: Hashable) -> bool:
+        """Return whether a client was refused as often as ends its session; nothing clears the count [U]."""
+        most = [meter.rule.strikes for meter in self._meters if meter.rule.strikes]
+        return bool(most) and self._strikes.get(client, 0) >= min(most)
+
+    def admit(self, asked: Asked, at: float) -> None:
+        """Count a request that passed validation, or raise Refused and count nothing."""
+        self._admit(counted(asked.request), asked, at)
+
+    def release(self, client: Hashable, req_id: int, what: Counted) -> None:
+        """Give back the place that a request held: it was answered, or cancelled."""
+        for meter in self._meters:
+            if meter.rule.counted is what:
+                meter.release(client, req_id)
+
+    def forget(self, client: Hashable) -> None:
+        """Give back all that a client held."""
+        self._strikes.pop(client, None)
+        for meter in self._meters:
+            meter.forget(client)
+
+    def _admit(self, kinds: frozenset[Counted], asked: Asked, at: float) -> None:
+        meters = [meter for meter in self._meters if meter.rule.counted in kinds]
+        for meter in meters:
+            if not meter.has_room(asked, at):
+                raise Refused(meter.rule.notice)
+        for meter in meters:
+            meter.book(asked, at)
