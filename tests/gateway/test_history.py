@@ -15,7 +15,16 @@ from hypothesis import strategies as st
 
 from workbench.gateway.aggregate import select
 from workbench.gateway.asof import AsOf
-from workbench.gateway.history import BAR_SIZES, History, answer, bars_between, head
+from workbench.gateway.history import (
+    BAR_SIZES,
+    History,
+    Schedule,
+    answer,
+    bars_between,
+    begin_of_bar,
+    head,
+    schedule,
+)
 from workbench.gateway.hours import hours
 from workbench.gateway.refusals import Refused
 from workbench.gateway.replay import ReplayTape
@@ -286,7 +295,11 @@ def test_no_bars_are_162() -> None:
         ({"what_to_show": ""}, "What to show field is missing or incorrect."),
         ({"format_date": 0}, "Date formatting selection of 0 rejected"),
         ({"duration": "366 D"}, "longer than 365 days must be made in years"),
-        ({"keep_up_to_date": True}, "keepUpToDate"),
+        ({"keep_up_to_date": True, "end": "20261120-21:00:00"}, "End date not supported with keepUpToDate"),
+        ({"keep_up_to_date": True, "bar_size": "1 secs", "duration": "60 S"}, "less than 5 secs"),
+        ({"keep_up_to_date": True, "what_to_show": "ADJUSTED_LAST"}, "What to show field"),
+        ({"keep_up_to_date": True, "what_to_show": "SCHEDULE"}, "What to show field"),
+        ({"what_to_show": "ADJUSTED_LAST", "end": "20261120-21:00:00"}, "End date not supported"),
     ],
 )
 def test_what_fails_validation_is_321(options: dict[str, object], words: str) -> None:
@@ -340,3 +353,78 @@ def test_every_legal_bar_size_is_served_or_refused_for_every_unit() -> None:
 
 def test_the_steps_of_a_tape_are_bar_sizes_of_ib() -> None:
     assert set(STEPS) <= set(BAR_SIZES.values())
+
+
+# Other things to show
+
+
+def test_adjusted_bars_are_the_trades_of_a_tape_without_dividends() -> None:
+    assert same(ask("5 D", "1 hour", what_to_show="ADJUSTED_LAST").bars, ask("5 D", "1 hour").bars)
+
+
+def test_a_bar_of_both_quotes_reaches_from_the_lowest_bid_to_the_highest_ask() -> None:
+    both, bid, ask_ = (ask("1 D", "1 min", what_to_show=it).bars for it in ("BID_ASK", "BID", "ASK"))
+
+    assert both.low.tolist() == bid.low.tolist()
+    assert both.high.tolist() == ask_.high.tolist()
+    assert (both.open < both.close).all()  # the mean bid and the mean ask
+    assert set(both.volume) == set(both.count) == {-1}
+
+
+def test_an_index_has_no_quotes() -> None:
+    request = HistoricalRequest(
+        1, ContractQuery(symbol="SPX", exchange="CBOE"), False, "", "1 min", "1 D", True, "MIDPOINT", 1
+    )
+
+    with pytest.raises(Refused, match=r"162: .*No historical market data for SPX/IND@CBOE MidPoint 60"):
+        answer(request, instrument("SPX"), tape(), at(LATE))
+
+
+def sessions(
+    duration: str, end: str, *, bar_size: str = "1 day", use_rth: bool = True, symbol: str = "AAPL"
+) -> Schedule:
+    contract = ContractQuery(symbol=symbol, exchange="SMART")
+    request = HistoricalRequest(1, contract, False, end, bar_size, duration, use_rth, "SCHEDULE", 1)
+    return schedule(request, instrument(symbol), at("2026-12-01 12:00"))
+
+
+def test_a_schedule_tells_half_days_and_leaves_holidays_out() -> None:
+    found = sessions("3 D", "20261128 00:00:00 US/Eastern")
+
+    assert found.zone == "US/Eastern"
+    assert found.sessions == [
+        ("20261124-09:30:00", "20261124-16:00:00", "20261124"),
+        ("20261125-09:30:00", "20261125-16:00:00", "20261125"),
+        ("20261127-09:30:00", "20261127-13:00:00", "20261127"),
+    ]
+    assert found.period == ("20261124-09:30:00", "20261128-00:00:00")
+
+
+def test_a_schedule_is_in_the_zone_of_its_contract_and_of_the_hours_asked_for() -> None:
+    assert sessions("1 D", "20261125 00:00:00 US/Eastern", symbol="SPX").sessions[0][0] == "20261124-08:30:00"
+    assert sessions("1 D", "20261125 00:00:00 US/Eastern", use_rth=False).sessions[0][0] == "20261124-04:00:00"
+
+
+def test_a_schedule_is_of_days() -> None:
+    with pytest.raises(Refused, match="bar size of 1 day"):
+        sessions("1 D", "", bar_size="1 hour")
+
+
+def test_texts_are_in_the_zone_that_the_gateway_is_set_to() -> None:
+    request = HistoricalRequest(1, ContractQuery(symbol="AAPL", exchange="SMART"), False, "", "1 hour", "1 D", True,
+                                "TRADES", 1)  # fmt: skip
+
+    assert answer(request, instrument(), tape(), at(LATE), ZoneInfo("UTC")).stamps[0] == "20261120 14:30:00 UTC"
+
+
+@pytest.mark.parametrize("bar_size", [it for it in BAR_SIZES if it != "1 secs"])
+@pytest.mark.parametrize("use_rth", [True, False])
+def test_a_bar_is_found_again_from_where_it_begins(bar_size: str, use_rth: bool) -> None:
+    size, known = BAR_SIZES[bar_size], AsOf(tape(), hours(), at("2026-11-30 12:00"))
+    bars = bars_between(known, "AAPL", size, at("2026-10-25 00:00"), at("2026-11-30 12:00"), use_rth=use_rth)
+    last = int(bars.start[-1])
+
+    begin = begin_of_bar(hours(), last, size, use_rth=use_rth)
+
+    again = bars_between(known, "AAPL", size, begin, at("2026-11-30 12:00"), use_rth=use_rth)
+    assert again.start[0] == last

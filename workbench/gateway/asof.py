@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 
 import numpy as np
 
 from workbench.gateway.aggregate import aggregate, concatenate, nothing, select
 from workbench.gateway.hours import Hours
-from workbench.gateway.tape import DAY, STEPS, BarColumns, SecondsTape, Tape
+from workbench.gateway.tape import DAY, STEPS, BarColumns, Floats, SecondsTape, Tape
 
 
 @dataclass(frozen=True, slots=True)
@@ -50,21 +50,21 @@ class AsOf:
     def _complete(self, bars: BarColumns, step: int, *, use_rth: bool) -> int:
         """Return how many bars have ended. Few have not: only these are looked at."""
         count = len(bars)
-        while count and self._span(int(bars.start[count - 1]), step, use_rth=use_rth)[1] > self.now:
+        while count and self.span(int(bars.start[count - 1]), step, use_rth=use_rth)[1] > self.now:
             count -= 1
         return count
 
     def _forming(self, symbol: str, step: int, label: int, *, use_rth: bool) -> BarColumns:
         """Compose the unfinished bar `label`; no bar when nothing of it is known."""
-        begin = self._span(label, step, use_rth=use_rth)[0]
+        begin = self.span(label, step, use_rth=use_rth)[0]
         for fine in (it for it in STEPS if it < step):
             parts = self.tape.bars(symbol, fine, begin, math.floor(self.now) - fine + 1, use_rth=use_rth)
             if len(parts):
                 return aggregate(parts, np.full(len(parts), label))
         return nothing()
 
-    def _span(self, start: int, step: int, *, use_rth: bool) -> tuple[int, int]:
-        """Return the instants at which the bar labelled `start` begins and ends."""
+    def span(self, start: int, step: int, *, use_rth: bool) -> tuple[int, int]:
+        """Return the instants at which the bar labelled `start`, of at most a day, begins and ends."""
         if step >= DAY:
             found = self.calendar.labelled(start, start + DAY)
             session = self.calendar[found[0]] if found else None
@@ -80,23 +80,40 @@ class AsOf:
 
 def shown(bars: BarColumns, what_to_show: str, min_tick: float) -> BarColumns:
     """Return trade bars as what was asked for; a quote lies half a tick beside the trade and has no volume."""
-    if what_to_show == "TRADES":
+    if what_to_show in AS_TRADED:
         return bars
-    shift = QUOTES[what_to_show] * min_tick
+    columns = _averaged(bars) if what_to_show == "BID_ASK" else (bars.open, bars.high, bars.low, bars.close)
+    shifts = QUOTES[what_to_show]
+    shifted = [np.round(column + ticks * min_tick, 6) for column, ticks in zip(columns, shifts, strict=True)]
     unknown = np.full(len(bars), -1.0)
-    return replace(
-        bars,
-        open=np.round(bars.open + shift, 6),
-        high=np.round(bars.high + shift, 6),
-        low=np.round(bars.low + shift, 6),
-        close=np.round(bars.close + shift, 6),
-        volume=unknown,
-        average=unknown,
-        count=np.full(len(bars), -1),
-    )
+    return BarColumns(bars.start, *shifted, unknown, unknown, np.full(len(bars), -1))
 
 
-QUOTES = {"MIDPOINT": 0.0, "BID": -0.5, "ASK": 0.5}
-"""Where a quote lies from the trade, in ticks."""
+def _averaged(bars: BarColumns) -> tuple[Floats, ...]:
+    """Return the columns that a BID_ASK bar is made of: the bid's mean over time, its extremes, the ask's mean.
 
-WHAT_TO_SHOW = ("TRADES", *QUOTES)
+    The mean of the four prices stands for the mean over time, which no tape has.
+    """
+    mean = (bars.open + bars.high + bars.low + bars.close) / 4
+    return mean, bars.high, bars.low, mean
+
+
+AS_TRADED = ("TRADES", "ADJUSTED_LAST")
+"""What is the tape's bars themselves: no tape has dividends, so adjusting for them changes nothing."""
+
+QUOTES = {
+    "MIDPOINT": (0.0, 0.0, 0.0, 0.0),
+    "BID": (-0.5, -0.5, -0.5, -0.5),
+    "ASK": (0.5, 0.5, 0.5, 0.5),
+    "BID_ASK": (-0.5, 0.5, -0.5, 0.5),
+}
+"""Where open, high, low and close of a quote lie from the trades', in ticks."""
+
+WHAT_TO_SHOW = ("TRADES", "MIDPOINT", "BID", "ASK")
+"""What live bars show, and bars that are kept up to date."""
+
+SCHEDULE = "SCHEDULE"
+"""Sessions instead of bars."""
+
+HISTORICAL = (*WHAT_TO_SHOW, "BID_ASK", "ADJUSTED_LAST")
+"""What historical bars show."""

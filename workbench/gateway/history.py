@@ -6,19 +6,21 @@ session. A bar that reaches beyond a past end is given whole, nothing after the 
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
-from datetime import UTC, datetime
+from datetime import UTC, datetime, tzinfo
 from zoneinfo import ZoneInfo
 
 import numpy as np
 
 from workbench.gateway.aggregate import aggregate, between, grid, nothing, to_grid
-from workbench.gateway.asof import WHAT_TO_SHOW, AsOf, shown
+from workbench.gateway.answers import SessionTexts
+from workbench.gateway.asof import AS_TRADED, HISTORICAL, SCHEDULE, WHAT_TO_SHOW, AsOf, shown
 from workbench.gateway.durations import Duration, begin_of, parse_duration, parse_end
-from workbench.gateway.hours import hours
-from workbench.gateway.refusals import IMPLIED_ZONE, Notice, Refused, historical, invalid, no_data
+from workbench.gateway.hours import Hours, hours
+from workbench.gateway.refusals import IMPLIED_ZONE, Notice, Refused, historical, invalid, no_data, no_market
 from workbench.gateway.requests import HeadTimestampRequest, HistoricalRequest
-from workbench.gateway.tape import DAY, STEPS, BarColumns, Instrument, Seconds, Tape
+from workbench.gateway.tape import DAY, STEPS, BarColumns, Instrument, Seconds, SessionHours, Tape
 
 WEEK = 7 * DAY
 MONTH = 30 * DAY  # a name, not a length
@@ -40,6 +42,7 @@ Days and longer are served for every unit but seconds, as real gateways do: IB's
 """
 
 LONGEST_OF_ONE_SECOND = 2000  # seconds
+SHORTEST_KEPT_UP = 5  # seconds
 
 
 @dataclass(frozen=True, slots=True)
@@ -52,19 +55,31 @@ class History:
     warning: Notice | None = None
 
 
-def answer(request: HistoricalRequest, instrument: Instrument, tape: Tape, now: float) -> History:
+@dataclass(frozen=True, slots=True)
+class Schedule:
+    """What message 106 tells."""
+
+    period: tuple[str, str]
+    zone: str
+    sessions: list[SessionTexts]
+
+
+def answer(
+    request: HistoricalRequest, instrument: Instrument, tape: Tape, now: float, zone: ZoneInfo | None = None
+) -> History:
     """Return the bars that a request asks for, as known at `now` (epoch seconds).
 
-    Raises Refused.
+    Texts of time are in `zone`, the instrument's where None. Raises Refused.
     """
-    size, duration = _validated(request)
+    size, duration = validated(request)
+    _check_computed(request, instrument, size)
     end = parse_end(request.end, now)
     begin = begin_of(duration, end.instant, hours(), use_rth=request.use_rth)
     known = AsOf(tape, hours(), now)
     bars = bars_between(known, instrument.key, size, begin, end.instant, use_rth=request.use_rth)
     if not len(bars):
         raise Refused(no_data(instrument.symbol, request.contract.exchange, request.what_to_show))
-    zone = ZoneInfo(instrument.time_zone)
+    zone = zone or ZoneInfo(instrument.time_zone)
     return History(
         period=(_wall_time(begin, zone), _wall_time(end.instant, zone)),
         stamps=stamps(bars.start, zone, size=size, format_date=request.format_date),
@@ -73,13 +88,35 @@ def answer(request: HistoricalRequest, instrument: Instrument, tape: Tape, now: 
     )
 
 
+def schedule(request: HistoricalRequest, instrument: Instrument, now: float) -> Schedule:
+    """Return the sessions of a duration, in the form that IB's own samples have. Raises Refused."""
+    size, duration = validated(request)
+    if size != DAY:  # IB's text for this is on no record
+        raise Refused(invalid("Historical schedule requests need a bar size of 1 day"))
+    end = parse_end(request.end, now)
+    begin = begin_of(duration, end.instant, hours(), use_rth=request.use_rth)
+    zone = ZoneInfo(instrument.time_zone)
+    begins = hours().opens if request.use_rth else hours().pre_opens
+    found = [hours()[int(index)] for index in np.flatnonzero((begins >= begin) & (begins < end.instant))]
+    return Schedule(
+        period=(_dashed(begin, zone), _dashed(end.instant, zone)),
+        zone=zone.key,
+        sessions=[_session_texts(session, zone, use_rth=request.use_rth) for session in found],
+    )
+
+
+def _session_texts(session: SessionHours, zone: ZoneInfo, *, use_rth: bool) -> SessionTexts:
+    begin, end = session.begin(use_rth=use_rth), session.end(use_rth=use_rth)
+    return _dashed(begin, zone), _dashed(end, zone), f"{datetime.fromtimestamp(session.label, UTC):%Y%m%d}"
+
+
 def head(request: HeadTimestampRequest, instrument: Instrument, tape: Tape, now: float) -> str:
     """Return the earliest instant of a series in IB's form. Raises Refused."""
-    _check_common(request.what_to_show, request.format_date)
+    _check_common(request.what_to_show, HISTORICAL, request.format_date)
     start = tape.head(instrument.key, use_rth=request.use_rth)
     if start is None or start > now:  # IB's text for this is on no record
         raise Refused(historical("No head time stamp"))
-    return str(start) if request.format_date == 2 else f"{datetime.fromtimestamp(start, UTC):%Y%m%d-%H:%M:%S}"
+    return str(start) if request.format_date == 2 else _dashed(start, UTC)
 
 
 def bars_between(known: AsOf, symbol: str, size: int, begin: int, end: int, *, use_rth: bool) -> BarColumns:
@@ -153,22 +190,53 @@ def _wall_time(instant: int, zone: ZoneInfo) -> str:
     return f"{datetime.fromtimestamp(instant, zone):%Y%m%d %H:%M:%S} {zone.key}"
 
 
-def _validated(request: HistoricalRequest) -> tuple[int, Duration]:
+def _dashed(instant: int, zone: tzinfo) -> str:
+    return f"{datetime.fromtimestamp(instant, zone):%Y%m%d-%H:%M:%S}"
+
+
+def begin_of_bar(calendar: Hours, start: int, size: int, *, use_rth: bool) -> int:
+    """Return the instant from which on `bars_between` finds the bar labelled `start`."""
+    if size < DAY:
+        return start
+    labels = calendar.labels
+    first = np.searchsorted(_periods(labels, size), _periods(np.array([start]), size)[0])
+    return int((calendar.opens if use_rth else calendar.pre_opens)[first])
+
+
+def validated(request: HistoricalRequest) -> tuple[int, Duration]:
     """Return bar size in seconds and duration of a request that IB would serve. Raises Refused."""
     size = BAR_SIZES.get(SYNONYMS.get(request.bar_size, request.bar_size))
     if size is None:
         legal = ", ".join(BAR_SIZES)
         raise Refused(invalid(f"Historical data bar size setting is invalid. Legal ones are: {legal}"))
-    _check_common(request.what_to_show, request.format_date)
+    _check_common(request.what_to_show, (*HISTORICAL, SCHEDULE), request.format_date)
     if request.keep_up_to_date:
-        raise Refused(invalid("keepUpToDate is not served by the built-in gateway; use five-second real-time bars"))
+        _check_kept_up(request, size)
+    if request.what_to_show == "ADJUSTED_LAST" and request.end:  # IB's text for this is not verified
+        raise Refused(invalid("End date not supported with adjusted last"))
     duration = parse_duration(request.duration)
     _check_step(size, duration)
     return size, duration
 
 
-def _check_common(what_to_show: str, format_date: int) -> None:
-    if what_to_show not in WHAT_TO_SHOW:
+def _check_kept_up(request: HistoricalRequest, size: int) -> None:
+    """Refuse what IB does not keep up to date; its texts for the end and for the size are on no record."""
+    if request.end:
+        raise Refused(invalid("End date not supported with keepUpToDate"))
+    if size < SHORTEST_KEPT_UP:
+        raise Refused(invalid("Bars of less than 5 secs cannot be kept up to date"))
+    if request.what_to_show not in WHAT_TO_SHOW:
+        raise Refused(invalid("What to show field is missing or incorrect."))
+
+
+def _check_computed(request: HistoricalRequest, instrument: Instrument, size: int) -> None:
+    """Refuse quotes of an index: it is computed, nobody offers it."""
+    if instrument.sec_type == "IND" and request.what_to_show not in AS_TRADED:
+        raise Refused(no_market(instrument.symbol, request.contract.exchange, request.what_to_show, size))
+
+
+def _check_common(what_to_show: str, legal: Sequence[str], format_date: int) -> None:
+    if what_to_show not in legal:
         raise Refused(invalid("What to show field is missing or incorrect."))
     if format_date not in (1, 2):
         raise Refused(invalid(f"Date formatting selection of {format_date} rejected"))

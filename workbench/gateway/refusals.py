@@ -48,8 +48,20 @@ def no_data(symbol: str, exchange: str, what_to_show: str) -> Notice:
     >>> no_data("DELL", "SMART", "TRADES").text
     'Historical Market Data Service error message:HMDS query returned no data: DELL@SMART Trades'
     """
-    kind = {"MIDPOINT": "MidPoint"}.get(what_to_show, what_to_show.capitalize())
-    return historical(f"HMDS query returned no data: {symbol}@{exchange} {kind}")
+    return historical(f"HMDS query returned no data: {symbol}@{exchange} {_kind(what_to_show)}")
+
+
+def no_market(symbol: str, exchange: str, what_to_show: str, size: int) -> Notice:
+    """Return the answer of an index to what only a market has.
+
+    >>> no_market("SPX", "CBOE", "MIDPOINT", 60).text
+    'Historical Market Data Service error message:No historical market data for SPX/IND@CBOE MidPoint 60'
+    """
+    return historical(f"No historical market data for {symbol}/IND@{exchange} {_kind(what_to_show)} {size}")
+
+
+def _kind(what_to_show: str) -> str:
+    return {"MIDPOINT": "MidPoint"}.get(what_to_show, what_to_show.capitalize())
 
 
 def cancelled(req_id: int) -> Notice:
