@@ -9,7 +9,7 @@ import pytest
 
 from workbench.errors import GatewayError
 from workbench.gateway.aggregate import between, nothing
-from workbench.gateway.realtime import Due, Feed, LiveBars, fill, trading_windows
+from workbench.gateway.realtime import Due, Feed, LiveBars, trading_windows
 from workbench.gateway.tape import BarColumns, Instrument
 from workbench.gateway.wire import FrameReader, fields
 
@@ -186,19 +186,3 @@ def test_bars_that_cannot_be_read_cost_their_subscribers_only() -> None:
     due = bars.tick(OPEN + 5)["client"]
 
     assert [(req_id, str(error)) for req_id, error in due.broken] == [(7, "5sec.parquet cannot be read")]
-
-
-def test_dense_bars_equal_their_naive_twin() -> None:
-    rng = np.random.default_rng(3)
-    windows = np.arange(OPEN, OPEN + 600, 5)
-    traded = windows[rng.random(len(windows)) < 0.3]
-    bars = trades([(int(start), float(rng.integers(5, 15)), 1.0) for start in traded])
-
-    dense = fill(bars, windows, before=7.0)
-
-    last, known = 7.0, {int(start): price for start, price in zip(bars.start, bars.close, strict=True)}
-    for index, start in enumerate(windows.tolist()):
-        last = known.get(start, last)
-        assert (dense.start[index], dense.close[index]) == (start, last)
-        assert dense.volume[index] == (1.0 if start in known else 0.0)
-        assert dense.high[index] == (last + 1 if start in known else last)

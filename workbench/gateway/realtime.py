@@ -1,29 +1,32 @@
 """Live five-second bars: who wants which, and what is due.
 
-One pass a tick over all subscriptions of all clients: a symbol's bars are looked up and encoded once however many
-clients want them, and each client gets one block of bytes. A bar stamped `t` is due at `t + 5`.
+One pass a tick over all subscriptions of all clients: the bars of all symbols are looked up together and encoded once
+however many clients want them, and each client gets one block of bytes. A bar stamped `t` is due at `t + 5`.
 
 As IB does, a window in which nobody traded gets a bar as well: all four prices are the last one, volume is 0.
 """
 
 from __future__ import annotations
 
+import math
 from collections import defaultdict
-from collections.abc import Hashable, Iterator
+from collections.abc import Callable, Hashable, Iterable, Iterator
+from contextlib import suppress
 from dataclasses import dataclass, field
-from itertools import islice
-from typing import NamedTuple
+from typing import NamedTuple, TypeVar
 
 import numpy as np
 
 from workbench.errors import GatewayError
-from workbench.gateway.aggregate import concatenate, grid, nothing, select
+from workbench.gateway.aggregate import grid, nothing, select
 from workbench.gateway.answers import realtime_bar, realtime_bodies
 from workbench.gateway.asof import shown
 from workbench.gateway.hours import hours
-from workbench.gateway.tape import DAY, BarColumns, Floats, Instrument, Seconds, Tape
+from workbench.gateway.tape import DAY, BatchTape, Block, Instrument, Seconds, Tape, streamed
+from workbench.gateway.windows import STEP, filled, joined_blocks
 
-STEP = 5
+K = TypeVar("K")
+
 LAST_PRICE_WITHIN = (900, DAY, 7 * DAY)
 """How far back the last price is looked for. A symbol without five-second bars in a week has none to repeat."""
 
@@ -35,6 +38,20 @@ class Feed:
     instrument: Instrument
     what_to_show: str
     use_rth: bool
+    lots: bool
+    version: int
+
+    @property
+    def layout(self) -> Layout:
+        """How its bars are encoded."""
+        return Layout(self.what_to_show, self.instrument.min_tick, self.lots, self.version)
+
+
+class Layout(NamedTuple):
+    """What bars must share to be encoded in one go."""
+
+    what_to_show: str
+    min_tick: float
     lots: bool
     version: int
 
@@ -63,11 +80,11 @@ class Due:
 
 
 @dataclass(frozen=True, slots=True)
-class LastPrice:
-    """The last price before an instant, in epoch seconds."""
+class LastPrices:
+    """The last prices before an instant, in epoch seconds, by symbol and regular hours only."""
 
     before: int
-    price: float | None
+    prices: dict[tuple[str, bool], float]
 
 
 class LiveBars:
@@ -76,7 +93,7 @@ class LiveBars:
     def __init__(self, tape: Tape) -> None:
         self._tape = tape
         self._subscriptions: dict[Hashable, dict[int, Subscription]] = defaultdict(dict)
-        self._last_prices: dict[tuple[str, bool], LastPrice] = {}
+        self._last_prices = LastPrices(0, {})
 
     def subscribe(self, client: Hashable, req_id: int, feed: Feed, now: float) -> None:
         """Begin with the first bar that starts at or after `now`."""
@@ -120,57 +137,91 @@ class LiveBars:
                     yield client, req_id, subscription
 
     def _bodies(self, wishes: set[Wish], end: int) -> dict[Wish, list[bytes] | GatewayError]:
-        """Return the encoded bars of each wish up to `end`; all bars of a layout are encoded in one go."""
-        bars, bodies = self._looked_up(wishes, end)
-        layouts = {(wish.feed.lots, wish.feed.version) for wish in bars}
-        for lots, version in layouts:
-            alike = [wish for wish in bars if (wish.feed.lots, wish.feed.version) == (lots, version)]
-            together = concatenate(*[bars[wish] for wish in alike])
-            encoded = iter(realtime_bodies(together, lots=lots, version=version))
-            bodies |= {wish: list(islice(encoded, len(bars[wish]))) for wish in alike}
+        """Return the encoded bars of each wish up to `end`: one look-up for all that begin alike."""
+        bodies: dict[Wish, list[bytes] | GatewayError] = {}
+        prices: dict[tuple[str, bool], float] = {}
+        for (begin, use_rth), alike in _by(wishes, lambda wish: (wish.begin, wish.feed.use_rth)).items():
+            names = sorted({wish.feed.instrument.key for wish in alike})
+            found, errors = self._looked_up(names, trading_windows(begin, end, use_rth=use_rth), end, use_rth=use_rth)
+            prices |= _last_of_each(found, names, use_rth=use_rth)
+            bodies |= {wish: errors[it] for wish in alike if (it := wish.feed.instrument.key) in errors}
+            bodies |= _encoded([wish for wish in alike if wish not in bodies], names, found)
+        if wishes:
+            self._last_prices = LastPrices(end, prices)
         return bodies
 
     def _looked_up(
-        self, wishes: set[Wish], end: int
-    ) -> tuple[dict[Wish, BarColumns], dict[Wish, list[bytes] | GatewayError]]:
-        """Return the bars of each wish, and the errors of those whose tape cannot be read."""
-        spans = {(wish.begin, wish.feed.use_rth) for wish in wishes}
-        windows = {(begin, rth): trading_windows(begin, end, use_rth=rth) for begin, rth in spans}
-        bars: dict[Wish, BarColumns] = {}
-        errors: dict[Wish, list[bytes] | GatewayError] = {}
-        for wish in wishes:
-            feed = wish.feed
-            try:
-                dense = self._dense(feed, windows[wish.begin, feed.use_rth], end)
-            except GatewayError as error:  # it costs its own subscribers only
-                errors[wish] = error
-            else:
-                bars[wish] = shown(dense, feed.what_to_show, feed.instrument.min_tick)
-        return bars, errors
-
-    def _dense(self, feed: Feed, windows: Seconds, end: int) -> BarColumns:
-        """Return a bar for each window of trading, from the first price on."""
+        self, names: list[str], windows: Seconds, end: int, *, use_rth: bool
+    ) -> tuple[Block, dict[str, GatewayError]]:
+        """Return a bar for each window of trading, from the first price on, and the errors of what cannot be read."""
         if not len(windows):
-            return nothing()
-        symbol, first = feed.instrument.key, int(windows[0])
-        bars = self._tape.bars(symbol, STEP, first, end, use_rth=feed.use_rth)
-        quiet_at_first = not len(bars) or bars.start[0] > first
-        dense = fill(bars, windows, self._last_price(feed, first) if quiet_at_first else None)
-        if len(dense):
-            self._last_prices[symbol, feed.use_rth] = LastPrice(end, float(dense.close[-1]))
-        return dense
+            return Block(np.empty(0, dtype=np.int64), nothing()), {}
+        tape, first = streamed(self._tape, end), int(windows[0])
+        block, errors = _window(tape, names, first, end, use_rth=use_rth)
+        before = np.full(len(names), np.nan)
+        for place in np.setdiff1d(np.arange(len(names)), block.place[block.bars.start == first]).tolist():
+            if names[place] not in errors:
+                before[place] = self._last_price(tape, names[place], first, use_rth=use_rth)
+        return filled(block, windows, before), errors
 
-    def _last_price(self, feed: Feed, before: int) -> float | None:
-        """Return the last price before an instant, in or out of regular hours."""
-        symbol = feed.instrument.key
-        known = self._last_prices.get((symbol, feed.use_rth), LastPrice(0, None))
-        if known.before == before:  # from tick to tick nothing is looked up
-            return known.price
+    def _last_price(self, tape: Tape, name: str, before: int, *, use_rth: bool) -> float:
+        """Return the last price before an instant, in or out of regular hours; NaN where there is none."""
+        if self._last_prices.before == before:  # from tick to tick nothing is looked up
+            known = self._last_prices.prices.get((name, use_rth))
+            if known is not None:
+                return known
         for span in LAST_PRICE_WITHIN:
-            bars = self._tape.bars(symbol, STEP, before - span, before, use_rth=False)
+            bars = tape.bars(name, STEP, before - span, before, use_rth=False)
             if len(bars):
                 return float(bars.close[-1])
-        return None
+        return math.nan
+
+
+def _by(wishes: Iterable[Wish], key: Callable[[Wish], K]) -> dict[K, list[Wish]]:
+    groups: dict[K, list[Wish]] = defaultdict(list)
+    for wish in wishes:
+        groups[key(wish)].append(wish)
+    return groups
+
+
+def _window(
+    tape: Tape, names: list[str], begin: int, end: int, *, use_rth: bool
+) -> tuple[Block, dict[str, GatewayError]]:
+    """Look up all symbols in one pass; one by one where that fails, so that a broken one costs the others nothing."""
+    if isinstance(tape, BatchTape):
+        with suppress(GatewayError):
+            return tape.window(names, begin, end, use_rth=use_rth), {}
+    parts: list[Block] = []
+    errors: dict[str, GatewayError] = {}
+    for place, name in enumerate(names):
+        try:
+            bars = tape.bars(name, STEP, begin, end, use_rth=use_rth)
+        except GatewayError as error:
+            errors[name] = error
+        else:
+            parts.append(Block(np.full(len(bars), place), bars))
+    return joined_blocks(parts), errors
+
+
+def _last_of_each(block: Block, names: list[str], *, use_rth: bool) -> dict[tuple[str, bool], float]:
+    """Return the last price of each symbol that has one."""
+    last = np.flatnonzero(np.diff(block.place, append=-1))
+    places, closes = block.place[last].tolist(), block.bars.close[last].tolist()
+    return {(names[place], use_rth): close for place, close in zip(places, closes, strict=True)}
+
+
+def _encoded(wishes: list[Wish], names: list[str], block: Block) -> dict[Wish, list[bytes]]:
+    """Return the bodies of each wish; all bars of a layout are encoded in one go."""
+    place_of = {name: place for place, name in enumerate(names)}
+    bodies: dict[Wish, list[bytes]] = {}
+    for layout, alike in _by(wishes, lambda wish: wish.feed.layout).items():
+        places = [place_of[wish.feed.instrument.key] for wish in alike]
+        wanted = np.isin(block.place, places)
+        bars = shown(select(block.bars, wanted), layout.what_to_show, layout.min_tick)
+        encoded = realtime_bodies(bars, lots=layout.lots, version=layout.version)
+        bounds = np.searchsorted(block.place[wanted], np.arange(len(names) + 1)).tolist()
+        bodies |= {wish: encoded[bounds[it] : bounds[it + 1]] for wish, it in zip(alike, places, strict=True)}
+    return bodies
 
 
 def trading_windows(begin: int, end: int, *, use_rth: bool) -> Seconds:
@@ -178,25 +229,3 @@ def trading_windows(begin: int, end: int, *, use_rth: bool) -> Seconds:
     starts = grid(hours(), hours().touching(begin, end, use_rth=use_rth), STEP, use_rth=use_rth)
     first, last = np.searchsorted(starts, [begin, end])
     return starts[first:last]
-
-
-def fill(bars: BarColumns, windows: Seconds, before: float | None) -> BarColumns:
-    """Return a bar for each window; where nobody traded it repeats the last price, `before` at first.
-
-    Windows before the first known price have no bar.
-    """
-    if np.array_equal(bars.start, windows):
-        return bars
-    traded = select(bars, np.isin(bars.start, windows))
-    quiet = np.setdiff1d(windows, traded.start)
-    closes = np.append(traded.close, np.nan if before is None else before)
-    last = closes[np.searchsorted(traded.start, quiet) - 1]  # index -1 is the last element: `before`
-    known = ~np.isnan(last)
-    both = concatenate(traded, _flat(quiet[known], last[known]))
-    return select(both, np.argsort(both.start))
-
-
-def _flat(starts: Seconds, prices: Floats) -> BarColumns:
-    """Return bars in which nobody traded."""
-    nobody = np.zeros(len(starts), dtype=np.int64)
-    return BarColumns(starts, prices, prices, prices, prices, nobody.astype(np.float64), prices, nobody)

@@ -20,7 +20,8 @@ import pyarrow.parquet as pq
 from workbench.errors import GatewayError
 from workbench.gateway.aggregate import between, nothing, select, to_grid
 from workbench.gateway.hours import hours
-from workbench.gateway.tape import DAY, BarColumns, Floats, Instrument, Seconds
+from workbench.gateway.tape import DAY, BarColumns, Block, Floats, Instrument, Seconds
+from workbench.gateway.windows import Windows, one_by_one
 
 TIMEFRAMES = {"1sec": 1, "5sec": 5, "1min": 60, "5min": 300, "15min": 900, "1hour": 3600, "4hour": 14_400, "1day": DAY}
 INDICES = {"VIX": "CBOE", "SPX": "CBOE", "NDX": "NASDAQ", "RUT": "RUSSELL", "DJI": "CME", "DJX": "CBOE", "OEX": "CBOE"}
@@ -41,6 +42,7 @@ class ReplayTape:
                 f"{folder} holds no <SYMBOL>/<timeframe>.parquet; timeframes are {', '.join(TIMEFRAMES)}"
             )
         self._loaded: dict[Path, BarColumns] = {}
+        self._windows = Windows(self._batch)
         self._instruments = tuple(_instruments(sorted(self._files)))
         self.account = "REPLAY-" + (re.sub(r"[^A-Z0-9]+", "-", folder.resolve().name.upper()).strip("-") or "FOLDER")
 
@@ -65,6 +67,13 @@ class ReplayTape:
     def seconds(self, symbol: str, begin: int, end: int, *, use_rth: bool) -> BarColumns:
         """Return the bars of one second whose start lies in `[begin, end)`, in epoch seconds."""
         return self.bars(symbol, 1, begin, end, use_rth=use_rth)
+
+    def window(self, symbols: Sequence[str], begin: int, end: int, *, use_rth: bool) -> Block:
+        """Return the bars of five seconds of each symbol whose start lies in `[begin, end)`."""
+        return self._windows.window(symbols, begin, end, use_rth=use_rth)
+
+    def _batch(self, symbols: tuple[str, ...], begin: int, end: int, use_rth: bool) -> Block:  # noqa: FBT001
+        return one_by_one(self, symbols, begin, end, use_rth=use_rth)
 
     def _aggregated(self, symbol: str, finer: int, step: int, begin: int, end: int, *, use_rth: bool) -> BarColumns:
         calendar, source_begin, source_end = hours(), begin, end + step

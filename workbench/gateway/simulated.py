@@ -11,21 +11,23 @@ Before and after hours there are only bars with trades.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from dataclasses import dataclass, fields
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, fields, replace
 from functools import lru_cache
 from itertools import pairwise
 
 import numpy as np
 
 from workbench.gateway import noise
+from workbench.gateway.aggregate import between, concatenate
 from workbench.gateway.hours import hours
 from workbench.gateway.noise import Integers
 from workbench.gateway.simulated_path import correlation
 from workbench.gateway.simulated_sessions import Sessions, chosen, segments
-from workbench.gateway.simulated_split import Buckets, Source, split
+from workbench.gateway.simulated_split import Buckets, Flags, Source, split
 from workbench.gateway.simulated_table import Listing, listings
-from workbench.gateway.tape import DAY, BarColumns, Instrument
+from workbench.gateway.tape import DAY, BarColumns, Block, Instrument
+from workbench.gateway.windows import Windows, joined_blocks
 
 LEVELS = (1800, 900, 300, 60, 5, 1)
 """Lengths in seconds that bars are split into, each a divisor of the one before."""
@@ -37,12 +39,14 @@ HALF_HOURS = 13  # of the longest segment
 DAILY_EXTENT = 3_653 * DAY
 INTRADAY_EXTENT = 731 * DAY
 CHUNK = 300  # seconds of short bars computed at once for whoever asks for a moment
+KEY_BITS = 34  # of a moment, in a number that sorts by listing and then by moment
 
 
 @dataclass(frozen=True, slots=True)
 class _Rows:
-    """Bars in ticks and shares, before they are given out."""
+    """Bars in ticks and shares, before they are given out. `listing` is the place among those asked for."""
 
+    listing: Integers
     start: Integers
     open: Integers
     high: Integers
@@ -57,17 +61,19 @@ class SimulatedTape:
     """A market made of hashed noise.
 
     With `start` (epoch seconds) daily bars begin ten years and shorter ones two years before it; without, both begin
-    with the calendar.
+    with the calendar. `market` has the listings instead of those of the table.
     """
 
-    def __init__(self, seed: int = 1, *, start: int | None = None) -> None:
+    def __init__(self, seed: int = 1, *, start: int | None = None, market: Mapping[str, Listing] | None = None) -> None:
         self.seed = seed
         self._hours = hours()
-        self._listings = listings()
+        self._listings = listings() if market is None else market
         self._instruments = tuple(listing.instrument for listing in self._listings.values())
         self._first_day = self._first_session(start, DAILY_EXTENT)
         self._first_intraday = self._first_session(start, INTRADAY_EXTENT)
         self._chunk = lru_cache(maxsize=4096)(self._computed)
+        self._one_session = lru_cache(maxsize=16_384)(self._segmented)
+        self._windows = Windows(self._batch)
 
     @property
     def account(self) -> str:
@@ -90,48 +96,66 @@ class SimulatedTape:
         """Return the bars of `step` seconds whose start lies in `[begin, end)`; KeyError for an unknown symbol."""
         listing = self._listings[symbol]
         regular = use_rth or listing.is_index
+        if step >= DAY:
+            return self._daily(listing, begin, end, use_rth=regular)
         if step < 60 and end - begin <= CHUNK:
             return self._chunked(listing, step, begin, end, use_rth=regular)
-        return self._computed(listing, step, begin, end, regular)
+        return self._computed((symbol,), step, begin, end, regular).bars
+
+    def window(self, symbols: Sequence[str], begin: int, end: int, *, use_rth: bool) -> Block:
+        """Return the bars of five seconds of each symbol whose start lies in `[begin, end)`."""
+        return self._windows.window(symbols, begin, end, use_rth=use_rth)
+
+    def _batch(self, symbols: tuple[str, ...], begin: int, end: int, use_rth: bool) -> Block:  # noqa: FBT001
+        regular = [use_rth or self._listings[symbol].is_index for symbol in symbols]
+        parts = []
+        for rth in set(regular):
+            places = np.flatnonzero(np.array(regular) == rth)
+            block = self._computed(tuple(symbols[place] for place in places), 5, begin, end, rth)
+            parts.append(Block(places[block.place], block.bars))
+        return joined_blocks(parts)
 
     def _chunked(self, listing: Listing, step: int, begin: int, end: int, *, use_rth: bool) -> BarColumns:
         shift = listing.instrument.con_id % CHUNK  # so that not all symbols need a new chunk at the same moment
         first = (begin - shift) // CHUNK * CHUNK + shift
-        edges = range(first, max(end, begin + 1) + CHUNK - 1, CHUNK)
-        chunks = [self._chunk(listing, step, *edge, use_rth) for edge in pairwise([*edges, edges[-1] + CHUNK])]
-        return _cut(_joined(chunks), begin, end)
+        starts = range(first, max(end, begin + 1), CHUNK)
+        chunks = [self._chunk((listing.symbol,), step, start, start + CHUNK, use_rth).bars for start in starts]
+        return between(concatenate(*chunks), begin, max(begin, end))
 
-    def _computed(self, listing: Listing, step: int, begin: int, end: int, use_rth: bool) -> BarColumns:  # noqa: FBT001
-        if step >= DAY:
-            return self._daily(listing, begin, end, use_rth=use_rth)
+    def _computed(self, symbols: tuple[str, ...], step: int, begin: int, end: int, use_rth: bool) -> Block:  # noqa: FBT001
+        """Return the bars of some symbols in one pass: their buckets are split together."""
+        market = [self._listings[symbol] for symbol in symbols]
         span = self._hours.touching(begin, end, use_rth=use_rth)
         span = range(max(span.start, self._first_intraday), max(span.stop, self._first_intraday))
         if not span or end <= begin:
-            return _given_out(_rows([]), listing)
+            return _given_out(_rows([]), market)
         sessions = chosen(self._hours, span)
         level = next(level for level in LEVELS if step % level == 0)
-        base = self._split(listing, span, level, begin, end + step, use_rth=use_rth)
+        base = self._split(market, span, level, begin, end + step, use_rth=use_rth)
         rows = _grouped(base, _bar_start(base.start, step, sessions, use_rth=use_rth))
-        rows = _filled(rows, _regular_starts(sessions, step, begin, end, use_rth=use_rth))
-        return _cut(_given_out(rows, listing), begin, end)
+        rows = _filled(rows, len(market), _regular_starts(sessions, step, begin, end, use_rth=use_rth))
+        return _given_out(_where(rows, (rows.start >= begin) & (rows.start < end)), market)
 
     def _daily(self, listing: Listing, begin: int, end: int, *, use_rth: bool) -> BarColumns:
         span = self._hours.labelled(begin, end)
         span = range(max(span.start, self._first_day), max(span.stop, self._first_day))
-        parts = segments(self.seed, listing, self._hours, span, use_rth=use_rth)
-        base = _sorted(parts)
+        base = self._segmented(listing.symbol, span, use_rth)
         labels = chosen(self._hours, span).label
         session = np.searchsorted(self._hours.pre_opens[span.start : span.stop], base.start, side="right") - 1
-        return _given_out(_grouped(base, labels[session]), listing)
+        return _given_out(_grouped(base, labels[session]), [listing]).bars
 
-    def _split(self, listing: Listing, span: range, finest: int, begin: int, end: int, *, use_rth: bool) -> Buckets:
-        """Return the buckets of `finest` seconds that meet `[begin, end)`, and the one before them."""
+    def _split(
+        self, market: list[Listing], span: range, finest: int, begin: int, end: int, *, use_rth: bool
+    ) -> Buckets:
+        """Return the buckets of `finest` seconds that meet `[begin, end)`, and of each listing the one before them."""
         source = Source(
-            noise.root(self.seed, "within " + listing.symbol),
+            np.concatenate([noise.root(self.seed, "within " + listing.symbol) for listing in market]),
             noise.root(self.seed, "within market"),
-            correlation(listing),
+            np.array([correlation(listing) for listing in market]),
         )
-        base = _sorted(segments(self.seed, listing, self._hours, span, use_rth=use_rth))
+        # whoever asks for one session comes back for its next minutes; years would fill the memory
+        segmented = self._one_session if len(span) == 1 else self._segmented
+        base = _together([segmented(listing.symbol, span, use_rth) for listing in market])
         base = split(base, LEVELS[0], HALF_HOURS, source)
         for longer, shorter in pairwise(LEVELS):
             base = _around(base, longer, begin, end)
@@ -140,23 +164,30 @@ class SimulatedTape:
             base = split(base, shorter, longer // shorter, source)
         return base
 
+    def _segmented(self, symbol: str, span: range, use_rth: bool) -> Buckets:  # noqa: FBT001
+        """Return the segments with trades of one listing by start."""
+        joined = _together(segments(self.seed, self._listings[symbol], self._hours, span, use_rth=use_rth))
+        joined = joined.where(joined.count > 0)
+        joined = joined.where(np.argsort(joined.start))
+        return replace(joined, listing=np.zeros_like(joined.start))
+
     def _first_session(self, start: int | None, extent: int) -> int:
         if start is None:
             return 0
         return int(np.searchsorted(self._hours.labels, start - extent))
 
 
-def _sorted(parts: list[Buckets]) -> Buckets:
-    """Return the buckets with trades of all parts by start."""
+def _together(parts: list[Buckets]) -> Buckets:
+    """Return the buckets of all parts; the place of a part becomes the listing of its buckets."""
     joined = Buckets(*(np.concatenate([getattr(p, f.name) for p in parts]) for f in fields(Buckets)))
-    joined = joined.where(joined.count > 0)
-    return joined.where(np.argsort(joined.start))
+    return replace(joined, listing=np.repeat(np.arange(len(parts)), [len(part) for part in parts]))
 
 
 def _around(base: Buckets, step: int, begin: int, end: int) -> Buckets:
     """Return the buckets that meet `[begin, end)`, and the one before: its close is the last price at `begin`."""
-    first = int(np.searchsorted(base.start, begin - step, side="right"))
-    return base.where(slice(max(first - 1, 0), int(np.searchsorted(base.start, end))))
+    before = base.start <= begin - step
+    superseded = before[:-1] & before[1:] & (base.listing[:-1] == base.listing[1:])
+    return base.where(~np.append(superseded, False) & (base.start < end))
 
 
 def _bar_start(start: Integers, step: int, sessions: Sessions, *, use_rth: bool) -> Integers:
@@ -184,13 +215,23 @@ def _rows(parts: list[_Rows]) -> _Rows:
     return _Rows(*(np.concatenate([empty, *(getattr(p, f.name) for p in parts)]) for f in fields(_Rows)))
 
 
+def _where(rows: _Rows, chosen: Flags | Integers) -> _Rows:
+    return _Rows(*(getattr(rows, f.name)[chosen] for f in fields(_Rows)))
+
+
+def _key(listing: Integers, start: Integers) -> Integers:
+    return np.asarray((listing << KEY_BITS) + start)
+
+
 def _grouped(base: Buckets, start: Integers) -> _Rows:
-    """Return the aggregates of the buckets that share a start."""
+    """Return the aggregates of the buckets that share a listing and a start."""
     if not len(base):
         return _rows([])
-    first = np.flatnonzero(np.diff(start, prepend=start[0] - 1))
+    key = _key(base.listing, start)
+    first = np.flatnonzero(np.diff(key, prepend=key[0] - 1))
     last = np.append(first[1:], len(start)) - 1
     return _Rows(
+        listing=base.listing[first],
         start=start[first],
         open=base.open[first],
         high=np.maximum.reduceat(base.high, first),
@@ -202,40 +243,32 @@ def _grouped(base: Buckets, start: Integers) -> _Rows:
     )
 
 
-def _filled(rows: _Rows, grid: Integers) -> _Rows:
-    """Add flat bars at the last close where the grid has a start and the rows have none."""
-    missing = np.setdiff1d(grid, rows.start, assume_unique=True)
+def _filled(rows: _Rows, listings: int, grid: Integers) -> _Rows:
+    """Add flat bars at the last close where the grid has a start and the rows of a listing have none."""
+    known = _key(rows.listing, rows.start)
+    wanted = _key(np.repeat(np.arange(listings), len(grid)), np.tile(grid, listings))
+    missing = np.setdiff1d(wanted, known, assume_unique=True)
     if not len(missing):
         return rows
-    price = rows.close[np.searchsorted(rows.start, missing) - 1]
+    listing, start = missing >> KEY_BITS, missing & ((1 << KEY_BITS) - 1)
+    price = rows.close[np.searchsorted(known, missing) - 1]
     nothing = np.zeros(len(missing), dtype=np.int64)
-    joined = _rows([rows, _Rows(missing, price, price, price, price, nothing, nothing, nothing)])
-    order = np.argsort(joined.start)
-    return _Rows(*(getattr(joined, f.name)[order] for f in fields(_Rows)))
+    joined = _rows([rows, _Rows(listing, start, price, price, price, price, nothing, nothing, nothing)])
+    return _where(joined, np.argsort(_key(joined.listing, joined.start)))
 
 
-def _given_out(rows: _Rows, listing: Listing) -> BarColumns:
+def _given_out(rows: _Rows, market: list[Listing]) -> Block:
     """Return prices in dollars and volumes as IB gives them: an index has neither volume nor average."""
-    traded = 0 if listing.is_index else rows.volume
-    return BarColumns(
+    is_index = np.array([listing.is_index for listing in market])[rows.listing]
+    traded = np.where(is_index, 0, rows.volume)
+    bars = BarColumns(
         start=rows.start,
         open=rows.open / 100,
         high=rows.high / 100,
         low=rows.low / 100,
         close=rows.close / 100,
-        volume=(rows.volume * (not listing.is_index)).astype(np.float64),
+        volume=traded.astype(np.float64),
         average=np.where(traded > 0, rows.notional, 0) / np.maximum(rows.volume, 1) / 100,
         count=rows.count,
     )
-
-
-def _joined(chunks: list[BarColumns]) -> BarColumns:
-    if len(chunks) == 1:
-        return chunks[0]
-    return BarColumns(*(np.concatenate([getattr(c, f.name) for c in chunks]) for f in fields(BarColumns)))
-
-
-def _cut(bars: BarColumns, begin: int, end: int) -> BarColumns:
-    """Return the bars that start in `[begin, end)`."""
-    first, last = np.searchsorted(bars.start, [begin, max(begin, end)])
-    return BarColumns(*(getattr(bars, f.name)[first:last] for f in fields(BarColumns)))
+    return Block(rows.listing, bars)

@@ -61,10 +61,10 @@ def weekdays(labels: Seconds) -> Seconds:
     return np.asarray(day // 7 * 5 + np.minimum(day % 7, 4), dtype=np.int64)
 
 
-@lru_cache(maxsize=256)
+@lru_cache(maxsize=128)  # 375 kB each
 def path(seed: int, listing: Listing) -> Path:
     """Return the whole daily path of a listing."""
-    market = _walk(seed, "market", MARKET_VOLATILITY)
+    market = _market(seed)
     if listing.is_volatility:
         return _fear(market, listing)
     own = _walk(seed, listing.symbol, _own_volatility(listing))
@@ -85,7 +85,11 @@ def _own_volatility(listing: Listing) -> float:
     return math.sqrt(max(listing.volatility * listing.volatility - shared * shared, least * least))
 
 
-@lru_cache(maxsize=256)
+@lru_cache(maxsize=8)
+def _market(seed: int) -> _Walk:
+    return _walk(seed, "market", MARKET_VOLATILITY)
+
+
 def _walk(seed: int, name: str, volatility: float) -> _Walk:
     """Return a walk of `WEEKDAYS` steps that is pulled back to zero."""
     days = noise.keys(noise.root(seed, "path " + name), np.arange(WEEKDAYS))

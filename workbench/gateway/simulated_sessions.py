@@ -107,6 +107,7 @@ class _Day:
             begin=begin,
             end=end,
             segment=np.full(len(begin), kind),
+            listing=np.zeros(len(begin), dtype=np.int64),
         )
 
     def _regular(self) -> _Prices:

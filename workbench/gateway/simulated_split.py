@@ -54,6 +54,7 @@ class Buckets:
     begin: Integers  # of the segment, epoch seconds
     end: Integers
     segment: Integers
+    listing: Integers  # its place among those that are built together
 
     def __len__(self) -> int:
         return len(self.start)
@@ -65,17 +66,18 @@ class Buckets:
 
 @dataclass(frozen=True, slots=True)
 class Source:
-    """Where the noise of one symbol comes from, and how much of it is the market's."""
+    """Where the noise of some listings comes from, one element a listing, and how much of it is the market's."""
 
     own: Hashes
-    market: Hashes
-    correlation: float
+    market: Hashes  # an array of one
+    correlation: Floats
 
     def children(self, parents: Buckets, step: int, width: int) -> tuple[Hashes, Hashes]:
-        """Return the keys of each child from its own symbol and from the market, [P, K]."""
+        """Return the keys of each child from its own listing and from the market, [P, K]."""
         place = np.arange(width, dtype=np.int64)
-        pairs = [noise.keys(noise.keys(root, step), parents.start)[:, None] for root in (self.own, self.market)]
-        return noise.keys(pairs[0], place), noise.keys(pairs[1], place)
+        own = noise.keys(noise.keys(self.own, step)[parents.listing], parents.start)
+        market = noise.keys(noise.keys(self.market, step), parents.start)
+        return noise.keys(own[:, None], place), noise.keys(market[:, None], place)
 
 
 def notional(opens: Integers, high: Integers, low: Integers, close: Integers, volume: Integers) -> Integers:
@@ -99,7 +101,8 @@ class _Split:
         self.key, self.market = source.children(parents, step, width)
         own = noise.normals(self._keys(1))
         shared = noise.normals(noise.keys(self.market, 1))
-        self.z = source.correlation * shared + np.sqrt(1 - source.correlation**2) * own
+        correlation = source.correlation[parents.listing][:, None]
+        self.z = correlation * shared + np.sqrt(1 - correlation * correlation) * own
         self.open_parent = parents.open[:, None]
         self.close_parent = parents.close[:, None]
         self.high_parent = parents.high[:, None]
@@ -256,7 +259,7 @@ class _Split:
             name: getattr(self, name)[self.trading]
             for name in ("start", "open", "high", "low", "close", "count", "volume", "notional")
         }
-        origin = {name: getattr(self.parents, name)[rows] for name in ("begin", "end", "segment")}
+        origin = {name: getattr(self.parents, name)[rows] for name in ("begin", "end", "segment", "listing")}
         return Buckets(**columns, **origin)
 
 

@@ -48,6 +48,9 @@ class Instrument:
         """The name by which bars are asked of the tape: the symbol, where that is unique."""
         return self.line or self.symbol
 
+    def __hash__(self) -> int:  # all fields would be hashed for every bar that is sent
+        return self.con_id
+
 
 @dataclass(frozen=True, slots=True)
 class BarColumns:
@@ -110,6 +113,27 @@ class BatchTape(Protocol):
 
     def window(self, symbols: Sequence[str], begin: int, end: int, *, use_rth: bool) -> Block:
         """Return the bars of five seconds of each symbol whose start lies in `[begin, end)`, in epoch seconds."""
+
+
+@runtime_checkable
+class RetoldTape(Protocol):
+    """A tape whose past is told otherwise as time goes by: after a split, or after corrections."""
+
+    def streamed(self, now: float) -> Tape:
+        """Return the tape as its live bars are sent at `now`, in epoch seconds."""
+
+    def told(self, now: float) -> Tape:
+        """Return the tape as history tells it at `now`, in epoch seconds."""
+
+
+def streamed(tape: Tape, now: float) -> Tape:
+    """Return a tape as its live bars are sent at `now`."""
+    return tape.streamed(now) if isinstance(tape, RetoldTape) else tape
+
+
+def told(tape: Tape, now: float) -> Tape:
+    """Return a tape as history tells it at `now`."""
+    return tape.told(now) if isinstance(tape, RetoldTape) else tape
 
 
 @dataclass(frozen=True, slots=True)
