@@ -18,7 +18,7 @@ def test_an_answer_is_taken_when_it_is_due_and_once() -> None:
 
     assert pending.next_due() == 5.0
     assert pending.take(4.9) == []
-    assert pending.take(10.0) == [("b", 1, b"soon"), ("a", 1, b"late")]
+    assert pending.take(10.0) == [("b", 1, Answer(5.0, b"soon")), ("a", 1, Answer(10.0, b"late"))]
     assert pending.take(10.0) == []
     assert pending.next_due() is None
 
@@ -33,7 +33,7 @@ def test_what_is_cancelled_or_of_a_client_that_left_never_comes() -> None:
 
     assert not pending.holds("a", 1)
     assert pending.holds("a", 2)
-    assert pending.take(1.0) == [("a", 2, b"2")]
+    assert pending.take(1.0) == [("a", 2, Answer(1.0, b"2"))]
 
 
 def test_an_id_waits_once_and_not_too_many_wait() -> None:
@@ -41,11 +41,11 @@ def test_an_id_waits_once_and_not_too_many_wait() -> None:
     for req_id in range(MOST_WAITING):
         pending.put("a", req_id, Answer(1.0, b""))
 
-    with pytest.raises(Refused, match="322"):
-        pending.put("a", MOST_WAITING, Answer(1.0, b""))
-    pending.put("b", 1, Answer(1.0, b""))
+    with pytest.raises(Refused, match=r"322: .* simultaneous"):
+        pending.check("a", MOST_WAITING)
     with pytest.raises(Refused, match="Duplicate ticker ID for API historical data query"):
-        pending.put("b", 1, Answer(1.0, b""))
+        pending.check("a", 1)
+    pending.check("b", 1)
 
 
 @pytest.mark.parametrize("seconds", [-1.0, math.nan, math.inf])

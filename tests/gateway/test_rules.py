@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import math
 from collections.abc import Callable
 from dataclasses import replace
 
@@ -53,7 +54,7 @@ def test_half_as_many_messages_a_second_as_lines_are_admitted() -> None:
 
 
 def test_without_rules_everything_is_admitted() -> None:
-    book = Rulebook(())
+    book = rules.no_rules()
 
     assert all(admitted(book, Asked("a", bars()), 0.0) for _ in range(200))
 
@@ -61,7 +62,8 @@ def test_without_rules_everything_is_admitted() -> None:
 @pytest.mark.parametrize(("size", "small"), [("1 secs", True), ("30 secs", True), ("1 min", False), ("1 day", False)])
 def test_bars_of_thirty_seconds_and_less_are_small(size: str, small: bool) -> None:
     assert rules.is_small(bars(size=size)) is small
-    assert (rules.oldest_kept(bars(size=size), 2e9) == 2e9 - 183 * 86_400) is small
+    assert (Rulebook().oldest_kept(bars(size=size), 2e9) == 2e9 - 183 * 86_400) is small
+    assert rules.no_rules().oldest_kept(bars(size=size), 2e9) == -math.inf
 
 
 def test_an_identical_request_waits_fifteen_seconds_whoever_asks_and_however_it_names_the_contract() -> None:

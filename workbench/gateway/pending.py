@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from typing import NamedTuple
 
 from workbench.errors import GatewayError
-from workbench.gateway.refusals import DUPLICATE_QUERY, Refused
+from workbench.gateway.refusals import DUPLICATE_QUERY, TOO_MANY_SIMULTANEOUS, Refused
 
 MOST_WAITING = 200
 """Answers of one client that may wait where no rule limits them: they are kept in memory."""
@@ -42,10 +42,11 @@ AT_ONCE = Latency()
 
 
 class Answer(NamedTuple):
-    """The bytes of an answer, and when they are due."""
+    """The bytes of an answer, when they are due, and whether its request ends with them."""
 
     due: float
     data: bytes
+    ends: bool = True
 
 
 class Pending:
@@ -55,11 +56,16 @@ class Pending:
         self._waiting: dict[Hashable, dict[int, Answer]] = {}
 
     def put(self, client: Hashable, req_id: int, answer: Answer) -> None:
-        """Let an answer wait. Raises Refused when one of that id does, or too many do."""
-        mine = self._waiting.setdefault(client, {})
-        if req_id in mine or len(mine) >= MOST_WAITING:
+        """Let an answer wait. `check` first."""
+        self._waiting.setdefault(client, {})[req_id] = answer
+
+    def check(self, client: Hashable, req_id: int) -> None:
+        """Raise Refused when an answer of that id waits, or so many that none may be added."""
+        mine = self._waiting.get(client, {})
+        if req_id in mine:
             raise Refused(DUPLICATE_QUERY)
-        mine[req_id] = answer
+        if len(mine) >= MOST_WAITING:
+            raise Refused(TOO_MANY_SIMULTANEOUS)
 
     def holds(self, client: Hashable, req_id: int) -> bool:
         """Return whether an answer of that id waits."""
@@ -77,8 +83,8 @@ class Pending:
         """Return the gateway time at which the next answer is due, or None when none waits."""
         return min((answer.due for mine in self._waiting.values() for answer in mine.values()), default=None)
 
-    def take(self, now: float) -> list[tuple[Hashable, int, bytes]]:
-        """Take out what is due, in the order in which it became so: client, request id, bytes."""
+    def take(self, now: float) -> list[tuple[Hashable, int, Answer]]:
+        """Take out what is due, in the order in which it became so: client, request id, answer."""
         due = [
             (answer.due, client, req_id)
             for client, mine in self._waiting.items()
@@ -86,4 +92,4 @@ class Pending:
             if answer.due <= now
         ]
         due.sort(key=lambda it: it[0])
-        return [(client, req_id, self._waiting[client].pop(req_id).data) for _, client, req_id in due]
+        return [(client, req_id, self._waiting[client].pop(req_id)) for _, client, req_id in due]

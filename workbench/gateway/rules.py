@@ -17,7 +17,10 @@ from collections.abc import Callable, Hashable, Iterable
 from dataclasses import dataclass, replace
 from enum import Enum, auto
 
-from workbench.gateway.history import BAR_SIZES
+import numpy as np
+
+from workbench.gateway.aggregate import select
+from workbench.gateway.history import BAR_SIZES, History
 from workbench.gateway.refusals import (
     NEW_LIVE_BARS_PACING,
     PACING,
@@ -175,9 +178,10 @@ def is_small(request: Request) -> bool:
     return not isinstance(request, HistoricalRequest) or BAR_SIZES.get(request.bar_size, math.inf) <= SMALL_BAR
 
 
-def oldest_kept(request: HistoricalRequest, now: float) -> float:
-    """Return the instant before which there are no bars of a request's size, in epoch seconds."""
-    return now - SMALL_BARS_KEPT if is_small(request) else 0.0
+def without_old(found: History, oldest: float) -> History:
+    """Return an answer without the bars that start before `oldest`, in epoch seconds."""
+    first = int(np.searchsorted(found.bars.start, oldest))
+    return replace(found, stamps=found.stamps[first:], bars=select(found.bars, slice(first, None)))
 
 
 @dataclass(frozen=True, slots=True)
@@ -234,9 +238,13 @@ class Meter:
 
 
 class Rulebook:
-    """The account of all rules that a gateway enforces; with no rules everything is admitted."""
+    """The account of all rules that a gateway enforces; with no rules everything is admitted.
 
-    def __init__(self, rules: Iterable[Rule] = RULES) -> None:
+    `small_bars_kept_s` is the age from which on small bars are not served.
+    """
+
+    def __init__(self, rules: Iterable[Rule] = RULES, small_bars_kept_s: float = SMALL_BARS_KEPT) -> None:
+        self.small_bars_kept_s = small_bars_kept_s
         self._meters = [Meter(rule) for rule in rules]
         self._strikes: dict[Hashable, int] = {}
 
@@ -262,6 +270,10 @@ class Rulebook:
         """Count a request that passed validation, or raise Refused and count nothing."""
         self._admit(counted(asked.request), asked, at)
 
+    def oldest_kept(self, request: HistoricalRequest, now: float) -> float:
+        """Return the instant before which a request gets no bars at gateway time `now`, in epoch seconds."""
+        return now - self.small_bars_kept_s if is_small(request) else -math.inf
+
     def release(self, client: Hashable, req_id: int, what: Counted) -> None:
         """Give back the place that a request held: it was answered, or cancelled."""
         for meter in self._meters:
@@ -281,3 +293,8 @@ class Rulebook:
                 raise Refused(meter.rule.notice)
         for meter in meters:
             meter.book(asked, at)
+
+
+def no_rules() -> Rulebook:
+    """Return a book that admits everything, however old."""
+    return Rulebook((), small_bars_kept_s=math.inf)
