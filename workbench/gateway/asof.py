@@ -9,7 +9,7 @@ import numpy as np
 
 from workbench.gateway.aggregate import aggregate, concatenate, nothing, select
 from workbench.gateway.hours import Hours
-from workbench.gateway.tape import DAY, STEPS, BarColumns, Floats, SecondsTape, Tape
+from workbench.gateway.tape import DAY, STEPS, BarColumns, Floats, SecondsTape, Tape, told
 
 
 @dataclass(frozen=True, slots=True)
@@ -40,11 +40,16 @@ class AsOf:
         forming = self._forming(symbol, step, int(bars.start[complete]), use_rth=use_rth)
         return concatenate(select(bars, slice(complete)), forming)
 
+    @property
+    def _told(self) -> Tape:
+        return told(self.tape, self.now)
+
     def _played(self, symbol: str, step: int, begin: int, end: int, *, use_rth: bool) -> BarColumns:
+        tape = self._told
         if step in STEPS:
-            return self.tape.bars(symbol, step, begin, end, use_rth=use_rth)
-        if isinstance(self.tape, SecondsTape):
-            return self.tape.seconds(symbol, begin, end, use_rth=use_rth)
+            return tape.bars(symbol, step, begin, end, use_rth=use_rth)
+        if isinstance(tape, SecondsTape):
+            return tape.seconds(symbol, begin, end, use_rth=use_rth)
         return nothing()
 
     def _complete(self, bars: BarColumns, step: int, *, use_rth: bool) -> int:
@@ -58,7 +63,7 @@ class AsOf:
         """Compose the unfinished bar `label`; no bar when nothing of it is known."""
         begin = self.span(label, step, use_rth=use_rth)[0]
         for fine in (it for it in STEPS if it < step):
-            parts = self.tape.bars(symbol, fine, begin, math.floor(self.now) - fine + 1, use_rth=use_rth)
+            parts = self._told.bars(symbol, fine, begin, math.floor(self.now) - fine + 1, use_rth=use_rth)
             if len(parts):
                 return aggregate(parts, np.full(len(parts), label))
         return nothing()
@@ -84,9 +89,10 @@ def shown(bars: BarColumns, what_to_show: str, min_tick: float) -> BarColumns:
         return bars
     columns = _averaged(bars) if what_to_show == "BID_ASK" else (bars.open, bars.high, bars.low, bars.close)
     shifts = QUOTES[what_to_show]
-    shifted = [np.round(column + ticks * min_tick, 6) for column, ticks in zip(columns, shifts, strict=True)]
+    moved = (np.round(column + ticks * min_tick, 6) for column, ticks in zip(columns, shifts, strict=True))
+    open_, high, low, close = moved
     unknown = np.full(len(bars), -1.0)
-    return BarColumns(bars.start, *shifted, unknown, unknown, np.full(len(bars), -1))
+    return BarColumns(bars.start, open_, high, low, close, unknown, unknown, np.full(len(bars), -1))
 
 
 def _averaged(bars: BarColumns) -> tuple[Floats, ...]:

@@ -1,0 +1,142 @@
+from __future__ import annotations
+
+import math
+from datetime import datetime
+from functools import cache
+from zoneinfo import ZoneInfo
+
+import pytest
+
+from workbench.gateway.asof import AsOf, shown
+from workbench.gateway.history import BAR_SIZES, bars_between, stamps
+from workbench.gateway.hours import hours
+from workbench.gateway.keepup import Kept, KeptUp
+from workbench.gateway.simulated import SimulatedTape
+from workbench.gateway.tape import Instrument
+from workbench.gateway.wire import FrameReader, fields
+
+NEW_YORK = ZoneInfo("America/New_York")
+EASTERN = ZoneInfo("US/Eastern")
+
+
+@cache
+def tape() -> SimulatedTape:
+    return SimulatedTape(seed=1)
+
+
+def instrument(symbol: str) -> Instrument:
+    return next(it for it in tape().instruments if it.symbol == symbol)
+
+
+def at(text: str) -> int:
+    return int(datetime.fromisoformat(text).replace(tzinfo=NEW_YORK).timestamp())
+
+
+def wish(symbol: str, bar_size: str, what_to_show: str = "TRADES", *, use_rth: bool = True) -> Kept:
+    return Kept(instrument(symbol), BAR_SIZES[bar_size], what_to_show, use_rth, 1, EASTERN, lots=True, version=176)
+
+
+def begun(kept: Kept, now: int) -> KeptUp:
+    """Return what keeps bars up to date after an answer at `now`."""
+    known = AsOf(tape(), hours(), now)
+    bars = bars_between(known, kept.instrument.key, kept.size, now - 40 * 86_400, now, use_rth=kept.use_rth)
+    up_to_date = KeptUp(tape(), 5)
+    up_to_date.keep("client", 7, kept, int(bars.start[-1]))
+    return up_to_date
+
+
+def told(up_to_date: KeptUp, now: float) -> list[list[str]]:
+    reader = FrameReader()
+    reader.feed(bytes(up_to_date.tick(now)["client"].data))
+    return [fields(payload) for payload in reader.frames()]
+
+
+def by_history(kept: Kept, begin: int, end: int) -> dict[str, list[str]]:
+    """Return the bars that history gives later, as the fields of message 90 by their stamps."""
+    bars = bars_between(AsOf(tape(), hours(), end + 86_400), kept.instrument.key, kept.size, begin, end,
+                        use_rth=kept.use_rth)  # fmt: skip
+    bars = shown(bars, kept.what_to_show, 0.01)
+    texts = stamps(bars.start, EASTERN, size=kept.size, format_date=1)
+    columns = (bars.open, bars.close, bars.high, bars.low, bars.average, bars.volume)
+    rows = zip(bars.count.tolist(), texts, *[column.tolist() for column in columns], strict=True)
+    return {row[1]: [str(row[0]), row[1], *[repr(value) for value in row[2:7]], str(int(row[7]))] for row in rows}
+
+
+@pytest.mark.parametrize("what_to_show", ["TRADES", "MIDPOINT", "BID", "ASK"])
+@pytest.mark.parametrize(
+    ("symbol", "bar_size"), [("AAPL", "5 secs"), ("AAPL", "1 min"), ("SEB", "30 secs"), ("SEB", "2 mins")]
+)
+def test_the_last_word_on_each_bar_is_what_history_says_later(symbol: str, bar_size: str, what_to_show: str) -> None:
+    kept, begin = wish(symbol, bar_size, what_to_show), at("2026-11-20 12:00:02")
+    up_to_date = begun(kept, begin)
+
+    last_words = {texts[3]: texts[2:] for now in range(begin, begin + 600, 3) for texts in told(up_to_date, now)}
+
+    complete = by_history(kept, at("2026-11-20 12:00"), begin + 590 - kept.size)
+    assert len(complete) >= 600 // kept.size - 2
+    assert {stamp: last_words[stamp] for stamp in complete} == complete
+
+
+def test_a_bar_grows_and_is_told_once_more_when_it_ends() -> None:
+    kept, begin = wish("AAPL", "1 min"), at("2026-11-20 12:00:02")
+    up_to_date = begun(kept, begin)
+
+    words = [texts for now in range(begin, begin + 63) for texts in told(up_to_date, now)]
+
+    of_noon = [texts for texts in words if texts[3].startswith("20261120 12:00:00")]
+    assert len(of_noon) == 12
+    volumes = [int(texts[9]) for texts in of_noon]
+    assert volumes == sorted(volumes)
+    assert [texts[3] for texts in words[-2:]] == ["20261120 12:00:00 US/Eastern"] * 2
+
+
+def test_nothing_is_told_twice() -> None:
+    up_to_date = begun(wish("AAPL", "1 min"), at("2026-11-20 12:00:02"))
+
+    assert told(up_to_date, at("2026-11-20 12:00:07"))
+    assert not told(up_to_date, at("2026-11-20 12:00:09"))
+
+
+def test_a_bar_that_began_without_a_trade_has_no_volume_until_it_ends() -> None:
+    kept = wish("SEB", "1 min")
+    minutes = tape().bars("SEB", 60, at("2026-11-20 11:00"), at("2026-11-20 12:00"), use_rth=True)
+    quiet = next(i for i in range(1, len(minutes)) if minutes.volume[i] == 0 and minutes.volume[i - 1] > 0)
+    begin = int(minutes.start[quiet])
+    up_to_date = begun(kept, begin - 30)
+
+    *_, unfinished = told(up_to_date, begin + 30)
+    finished, *_ = told(up_to_date, begin + 66)
+
+    assert (unfinished[2], unfinished[8], unfinished[9]) == ("-1", "-1.0", "-1")
+    assert finished[3] == unfinished[3]
+    assert (finished[2], finished[9]) == ("0", "0")
+
+
+def test_a_closed_market_is_silent_and_the_next_session_begins_a_new_bar() -> None:
+    kept, friday = wish("AAPL", "1 hour"), at("2026-11-20 15:59:58")
+    up_to_date = begun(kept, friday)
+
+    assert [texts[3][:17] for texts in told(up_to_date, friday + 10)] == ["20261120 15:00:00"]
+    assert told(up_to_date, at("2026-11-22 12:00")) == []
+    assert [texts[3][:17] for texts in told(up_to_date, at("2026-11-23 09:30:05"))] == ["20261123 09:30:00"]
+
+
+@pytest.mark.parametrize("bar_size", ["1 day", "1W", "1M"])
+def test_days_and_longer_grow_as_well(bar_size: str) -> None:
+    kept, begin = wish("AAPL", bar_size), at("2026-11-20 15:59:30")
+    up_to_date = begun(kept, begin)
+
+    (unfinished,) = told(up_to_date, begin)
+    (finished,) = told(up_to_date, begin + 60)
+
+    assert unfinished[3] == finished[3] == "20261120"
+    assert int(unfinished[9]) < int(finished[9])
+
+
+def test_updates_are_due_on_the_beat_while_somebody_wants_them() -> None:
+    up_to_date, now = begun(wish("AAPL", "1 min"), at("2026-11-20 12:00:02")), at("2026-11-20 12:00:02")
+
+    assert up_to_date.next_due(now) == math.ceil(now / 5) * 5
+    up_to_date.cancel("client", 7)
+    assert up_to_date.next_due(now) is None
+    assert not up_to_date.holds("client", 7)

@@ -1,0 +1,122 @@
+"""Historical bars that are kept up to date: the unfinished bar again and again, each bar once more when it ends.
+
+Every update is read from the tape as history reads it, as of the same instant, so the last word on a bar is what
+history says of it later. The one thing that differs is a bar that has begun without a trade: IB sends it with volume,
+average and count -1 until one comes or the bar ends.
+"""
+
+from __future__ import annotations
+
+import math
+from collections import defaultdict
+from collections.abc import Hashable, Mapping
+from dataclasses import dataclass, replace
+from zoneinfo import ZoneInfo
+
+import numpy as np
+
+from workbench.errors import GatewayError
+from workbench.gateway.answers import historical_updates
+from workbench.gateway.asof import AsOf, shown
+from workbench.gateway.history import bars_between, begin_of_bar, stamps
+from workbench.gateway.hours import hours
+from workbench.gateway.realtime import Due
+from workbench.gateway.tape import DAY, BarColumns, Instrument, Tape
+
+NO_TRADES = -1
+
+
+@dataclass(frozen=True, slots=True)
+class Kept:
+    """What one client wants kept up to date, and how its messages look."""
+
+    instrument: Instrument
+    size: int
+    what_to_show: str
+    use_rth: bool
+    format_date: int
+    zone: ZoneInfo
+    lots: bool
+    version: int
+
+
+@dataclass(slots=True)
+class _Progress:
+    """How far a client has been told: the begin of its newest bar, and the message that told it."""
+
+    kept: Kept
+    begin: int
+    told: bytes = b""
+
+
+class KeptUp:
+    """All bars that one gateway keeps up to date."""
+
+    def __init__(self, tape: Tape, every: int) -> None:
+        self._tape = tape
+        self._every = every
+        self._wanted: dict[Hashable, dict[int, _Progress]] = defaultdict(dict)
+
+    def keep(self, client: Hashable, req_id: int, kept: Kept, newest: int) -> None:
+        """Go on after an answer whose last bar is labelled `newest`."""
+        begin = begin_of_bar(hours(), newest, kept.size, use_rth=kept.use_rth)
+        self._wanted[client][req_id] = _Progress(kept, begin)
+
+    def holds(self, client: Hashable, req_id: int) -> bool:
+        """Return whether these bars are kept up to date."""
+        return req_id in self._wanted.get(client, {})
+
+    def cancel(self, client: Hashable, req_id: int) -> None:
+        """Keep them no longer."""
+        del self._wanted[client][req_id]
+
+    def forget(self, client: Hashable) -> None:
+        """Keep nothing for a client that has gone."""
+        self._wanted.pop(client, None)
+
+    def next_due(self, now: float) -> float | None:
+        """Return the gateway time of the next updates, or None when nobody wants any."""
+        return (now // self._every + 1) * self._every if any(self._wanted.values()) else None
+
+    def tick(self, now: float) -> Mapping[Hashable, Due]:
+        """Return what has changed for each client as of `now`."""
+        due: dict[Hashable, Due] = defaultdict(Due)
+        for client, wanted in self._wanted.items():
+            for req_id, progress in wanted.items():
+                try:
+                    due[client].data += self._news(req_id, progress, now)
+                except GatewayError as error:
+                    due[client].broken.append((req_id, error))
+        return due
+
+    def _news(self, req_id: int, progress: _Progress, now: float) -> bytes:
+        """Return the messages of all bars from the newest known one on, but for what was told already."""
+        kept, known = progress.kept, AsOf(self._tape, hours(), now)
+        bars = bars_between(known, kept.instrument.key, kept.size, progress.begin, math.ceil(now), use_rth=kept.use_rth)
+        if not len(bars):
+            return b""
+        messages = historical_updates(
+            req_id,
+            stamps(bars.start, kept.zone, size=kept.size, format_date=kept.format_date),
+            _without_trades(shown(bars, kept.what_to_show, kept.instrument.min_tick), known, kept),
+            lots=kept.lots,
+            version=kept.version,
+        )
+        news = messages[messages[0] == progress.told :]
+        progress.begin = begin_of_bar(hours(), int(bars.start[-1]), kept.size, use_rth=kept.use_rth)
+        progress.told = messages[-1]
+        return b"".join(news)
+
+
+def _without_trades(bars: BarColumns, known: AsOf, kept: Kept) -> BarColumns:
+    """Mark a last bar that has begun and saw no trade yet."""
+    last = int(bars.start[-1])
+    if kept.size >= DAY or bars.count[-1] > 0 or known.span(last, kept.size, use_rth=kept.use_rth)[1] <= known.now:
+        return bars
+    rows = np.arange(len(bars)) == len(bars) - 1
+    return replace(
+        bars,
+        volume=np.where(rows, NO_TRADES, bars.volume),
+        average=np.where(rows, NO_TRADES, bars.average),
+        count=np.where(rows, NO_TRADES, bars.count),
+    )
