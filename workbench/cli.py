@@ -5,6 +5,7 @@ from __future__ import annotations
 import sys
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 import typer
@@ -51,6 +52,13 @@ def gateway(
     start: Annotated[str | None, typer.Option(help="Exchange time at which its clock starts; else now.")] = None,
     speed: Annotated[float, typer.Option(help="How many times faster than real time, up to 1000.")] = 1.0,
     seed: Annotated[int, typer.Option(help="Which simulated market.")] = 1,
+    splits: Annotated[
+        Path | None,
+        typer.Option(metavar="FILE", help="CSV with symbol,date,ratio: earlier bars are adjusted from then on."),
+    ] = None,
+    revise: Annotated[
+        float, typer.Option(help="Let history differ from the stream by up to this share, as 0.01.")
+    ] = 0.0,
     embedded: Annotated[bool, typer.Option("--embedded", hidden=True)] = False,
 ) -> None:
     """Serve a market over IB's own protocol, so that any TWS client can connect.
@@ -63,7 +71,7 @@ def gateway(
     from workbench.gateway.server import serve
 
     begin = parse_start(start)
-    market, clock = open_tape(tape, seed=seed, start=begin), GatewayClock(begin, speed)
+    market, clock = open_tape(tape, seed=seed, start=begin, splits=splits, revise=revise), GatewayClock(begin, speed)
 
     def on_ready(bound: str, number: int) -> None:
         if embedded:

@@ -44,7 +44,13 @@ def test_a_bar_without_trades_sets_no_price_where_others_traded() -> None:
     assert rows(aggregate(short, np.array([0, 0, 0]))) == [(0, 10, 12, 9, 11, 100, 10.5, 4)]
 
 
-def test_an_index_has_no_volume_so_all_its_bars_count() -> None:
+def test_the_updates_of_an_index_are_its_trades() -> None:
+    short = bars([(0, 99, 99, 99, 99, 0, 0, 0), (5, 10, 12, 9, 11, 0, 0, 3), (10, 1, 1, 1, 1, 0, 0, 0)])
+
+    assert rows(aggregate(short, np.array([0, 0, 0]))) == [(0, 10, 12, 9, 11, 0, 0, 3)]
+
+
+def test_where_nobody_traded_all_bars_count() -> None:
     short = bars([(0, 10, 12, 9, 11, 0, 10, 0), (5, 11, 15, 8, 14, 0, 14, 0)])
 
     assert rows(aggregate(short, np.array([0, 0]))) == [(0, 10, 15, 8, 14, 0, 12, 0)]
@@ -71,7 +77,7 @@ def test_nothing_is_created_or_lost(ticks: list[tuple[int, int, int, int]]) -> N
     assert [row[0] for row in longer] == sorted(set(labels.tolist()))
     for start, opened, high, low, close, volume, average, count in longer:
         inside = [row for row, label in zip(table, labels, strict=True) if label == start]
-        counting = [row for row in inside if row[5]] or inside
+        counting = [row for row in inside if row[5] or row[7]] or inside
         assert (opened, close) == (counting[0][1], counting[-1][4])
         assert (high, low) == (max(row[2] for row in counting), min(row[3] for row in counting))
         assert (volume, count) == (sum(row[5] for row in inside), sum(row[7] for row in inside))

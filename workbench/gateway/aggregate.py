@@ -1,8 +1,8 @@
 """Bars into longer bars, in whole columns.
 
 The rule of IB's bars: a bar in which nobody traded repeats the last price, so inside a longer bar that has
-trades it sets neither open nor high nor low nor close. Where a longer bar has no volume at all, as with an index,
-all its bars count.
+trades it sets neither open nor high nor low nor close. An index has no volume: its updates are its trades. Where a
+longer bar has neither volume nor updates, all its bars count.
 """
 
 from __future__ import annotations
@@ -66,7 +66,7 @@ def aggregate(bars: BarColumns, labels: Seconds) -> BarColumns:
     if not len(bars):
         return nothing()
     everything = _runs(labels)
-    traded = bars.volume > 0
+    traded = (bars.volume > 0) | (bars.count > 0)
     has_trades = np.logical_or.reduceat(traded, everything)
     counts = traded | ~np.repeat(has_trades, np.diff(everything, append=len(bars)))
     kept, first = select(bars, counts), _runs(labels[counts])

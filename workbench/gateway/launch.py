@@ -12,8 +12,25 @@ from workbench.gateway.tape import Tape
 SIMULATED = "simulated"
 
 
-def open_tape(name: str, *, seed: int, start: float | None) -> Tape:
-    """Return the tape of that name: the simulated market, or the replay of a folder."""
+def open_tape(name: str, *, seed: int, start: float | None, splits: Path | None = None, revise: float = 0.0) -> Tape:
+    """Return the tape of that name: the simulated market, or the replay of a folder.
+
+    With `splits`, a CSV, its past is adjusted from each ex-date on; with `revise`, a share, its history differs
+    slightly from what is streamed.
+    """
+    tape = _opened(name, seed=seed, start=start)
+    if splits is not None:
+        from workbench.gateway.splits import SplitTape, read_splits
+
+        tape = SplitTape(tape, read_splits(splits), continuous=name == SIMULATED)
+    if revise:
+        from workbench.gateway.revise import RevisedTape
+
+        tape = RevisedTape(tape, revise, seed=seed)
+    return tape
+
+
+def _opened(name: str, *, seed: int, start: float | None) -> Tape:
     if name == SIMULATED:
         from workbench.gateway.simulated import SimulatedTape
 

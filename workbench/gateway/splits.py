@@ -1,0 +1,201 @@
+"""Splits on a tape: from its ex-date on the past is told in new shares, as IB tells TRADES bars.
+
+Before the ex-date (00:00 New York, on the gateway's clock) nobody knows of the split and bars are as they were
+traded. From then on the prices of all earlier bars are divided by the ratio and their volumes multiplied by it; the
+number of trades stays.
+
+Adjusted prices are rounded to four decimals, a rule of ours: IB's is on no record. Rounding keeps the order of
+prices, so adjusted bars of all sizes still agree. Volumes are rounded to four decimals too, so no trade vanishes in a
+reverse split. Averages are not rounded.
+"""
+
+from __future__ import annotations
+
+import csv
+import math
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass, replace
+from datetime import UTC, date, datetime
+from pathlib import Path
+
+import numpy as np
+
+from workbench.errors import GatewayError
+from workbench.gateway.hours import NEW_YORK
+from workbench.gateway.tape import (
+    DAY,
+    BarColumns,
+    BatchTape,
+    Block,
+    Floats,
+    Instrument,
+    Seconds,
+    SecondsTape,
+    Tape,
+    streamed,
+    told,
+)
+from workbench.gateway.windows import one_by_one
+
+DECIMALS = 4
+COLUMNS = ("symbol", "date", "ratio")
+
+
+@dataclass(frozen=True, slots=True)
+class Split:
+    """A split: `ratio` new shares for each old one from the ex-date on, 7.0 for 7:1 and 0.05 for 1:20."""
+
+    symbol: str
+    ex_date: date
+    ratio: float
+
+    @property
+    def label(self) -> int:
+        """The ex-date at 00:00 UTC, as daily bars are labelled."""
+        return int(datetime(self.ex_date.year, self.ex_date.month, self.ex_date.day, tzinfo=UTC).timestamp())
+
+    @property
+    def instant(self) -> int:
+        """When it takes effect, in epoch seconds."""
+        return int(datetime(self.ex_date.year, self.ex_date.month, self.ex_date.day, tzinfo=NEW_YORK).timestamp())
+
+
+def read_splits(path: Path) -> list[Split]:
+    """Read a CSV with the columns symbol, date (ISO) and ratio. Raises GatewayError, which names the file and line."""
+    try:
+        with path.open(newline="", encoding="utf-8") as lines:
+            table = csv.DictReader(lines)
+            missing = [name for name in COLUMNS if name not in (table.fieldnames or ())]
+            if missing:
+                raise GatewayError(f"{path} lacks the columns {', '.join(missing)}")
+            return [_parsed(row, f"{path}, line {table.line_num}") for row in table]
+    except (OSError, UnicodeDecodeError) as error:
+        raise GatewayError(f"{path} cannot be read: {error}") from error
+
+
+def _parsed(row: dict[str, str], where: str) -> Split:
+    try:
+        split = Split(row["symbol"], date.fromisoformat(row["date"] or ""), float(row["ratio"] or ""))
+    except ValueError as error:
+        raise GatewayError(f"{where}: {error}") from error
+    if not (math.isfinite(split.ratio) and split.ratio > 0):
+        raise GatewayError(f"{where}: a ratio of {split.ratio} is not above 0")
+    return split
+
+
+class SplitTape:
+    """A tape with splits, told and streamed as they are known at the gateway's present.
+
+    The tape's own bars are as they were traded. Those of a `continuous` tape, as the simulated market, have no jump at
+    the ex-date: it is made by telling all prices before it in old shares, as long as nobody knows of the split.
+    """
+
+    def __init__(self, tape: Tape, splits: Iterable[Split], *, continuous: bool = False) -> None:
+        self._tape = tape
+        self._continuous = continuous
+        self._splits = sorted(splits, key=lambda split: split.ex_date)
+        self.account = f"{tape.account}-SPLIT"
+
+    @property
+    def instruments(self) -> Sequence[Instrument]:
+        """Those of the tape."""
+        return self._tape.instruments
+
+    def head(self, symbol: str, *, use_rth: bool) -> int | None:
+        """Return the start of the earliest bar in epoch seconds, or None when there is none."""
+        return self._tape.head(symbol, use_rth=use_rth)
+
+    def bars(self, symbol: str, step: int, begin: int, end: int, *, use_rth: bool) -> BarColumns:
+        """Return bars as they are told when all splits are known."""
+        return self.told(math.inf).bars(symbol, step, begin, end, use_rth=use_rth)
+
+    def told(self, now: float) -> Tape:
+        """Return the tape as history tells it at `now`."""
+        return self._known(told(self._tape, now), now)
+
+    def streamed(self, now: float) -> Tape:
+        """Return the tape as its live bars are sent at `now`: in the shares of the day."""
+        return self._known(streamed(self._tape, now), now)
+
+    def _known(self, tape: Tape, now: float) -> Tape:
+        past: dict[str, list[Split]] = {}
+        ahead: dict[str, float] = {}
+        for split in self._splits:
+            if split.instant <= now:
+                past.setdefault(split.symbol, []).append(split)
+            elif self._continuous:
+                ahead[split.symbol] = ahead.get(split.symbol, 1.0) * split.ratio
+        return _Adjusted(tape, past, ahead, continuous=self._continuous)
+
+
+class _Adjusted:
+    """A tape in the shares of one moment."""
+
+    def __init__(self, tape: Tape, past: dict[str, list[Split]], ahead: dict[str, float], *, continuous: bool) -> None:
+        self._tape = tape
+        self._past = past
+        self._ahead = ahead
+        self._continuous = continuous
+        self.account = tape.account
+        self.instruments = tape.instruments
+
+    def head(self, symbol: str, *, use_rth: bool) -> int | None:
+        """Return the start of the earliest bar in epoch seconds, or None when there is none."""
+        return self._tape.head(symbol, use_rth=use_rth)
+
+    def bars(self, symbol: str, step: int, begin: int, end: int, *, use_rth: bool) -> BarColumns:
+        """Return the bars of `step` seconds whose start lies in `[begin, end)`, in epoch seconds."""
+        bars = self._tape.bars(symbol, step, begin, end, use_rth=use_rth)
+        return self._adjusted(bars, [symbol], np.zeros(len(bars), dtype=np.int64), step)
+
+    def seconds(self, symbol: str, begin: int, end: int, *, use_rth: bool) -> BarColumns:
+        """Return the bars of one second whose start lies in `[begin, end)`; none where the tape has none."""
+        if not isinstance(self._tape, SecondsTape):
+            return self._tape.bars(symbol, 5, begin, begin, use_rth=use_rth)
+        bars = self._tape.seconds(symbol, begin, end, use_rth=use_rth)
+        return self._adjusted(bars, [symbol], np.zeros(len(bars), dtype=np.int64), 1)
+
+    def window(self, symbols: Sequence[str], begin: int, end: int, *, use_rth: bool) -> Block:
+        """Return the bars of five seconds of each symbol whose start lies in `[begin, end)`."""
+        if isinstance(self._tape, BatchTape):
+            block = self._tape.window(symbols, begin, end, use_rth=use_rth)
+        else:
+            block = one_by_one(self._tape, symbols, begin, end, use_rth=use_rth)
+        return Block(block.place, self._adjusted(block.bars, symbols, block.place, 5))
+
+    def _adjusted(self, bars: BarColumns, symbols: Sequence[str], place: Seconds, step: int) -> BarColumns:
+        """Return bars, each of the symbol at its place, in the shares of the moment."""
+        shares, price = np.ones(len(bars)), np.ones(len(bars))
+        for number, symbol in enumerate(symbols):
+            if symbol in self._past or symbol in self._ahead:
+                rows = slice(*np.searchsorted(place, [number, number + 1]).tolist())
+                shares[rows] = self._shares(symbol, bars.start[rows], step)
+                price[rows] = 1 / self._ahead.get(symbol, 1.0) if self._continuous else shares[rows]
+        return _divided(bars, price, shares)
+
+    def _shares(self, symbol: str, start: Seconds, step: int) -> Floats:
+        """Return how many shares of the moment each share of a bar is."""
+        splits = self._past.get(symbol, [])
+        edges = [split.label if step >= DAY else split.instant for split in splits]
+        ratios = np.append([split.ratio for split in splits], 1.0)
+        after = np.cumprod(ratios[::-1])[::-1]  # the product of each ratio and those after it
+        return np.asarray(after[np.searchsorted(edges, start, side="right")])
+
+
+def _divided(bars: BarColumns, price: Floats, shares: Floats) -> BarColumns:
+    """Return bars with prices divided and volumes multiplied; what both leave alone is not rounded either."""
+    if bool(np.all(price == 1)) and bool(np.all(shares == 1)):
+        return bars
+
+    def rounded(before: Floats, after: Floats) -> Floats:
+        return np.where(before == after, before, np.round(after, DECIMALS))
+
+    return replace(
+        bars,
+        open=rounded(bars.open, bars.open / price),
+        high=rounded(bars.high, bars.high / price),
+        low=rounded(bars.low, bars.low / price),
+        close=rounded(bars.close, bars.close / price),
+        volume=rounded(bars.volume, bars.volume * shares),
+        average=bars.average / price,
+    )
