@@ -34,10 +34,13 @@ class Ignored:
 
 
 @dataclass(frozen=True, slots=True)
-class Restart:
-    """End every connection, refuse new ones for some seconds of gateway time, come back knowing nobody."""
+class GoAway:
+    """End every connection and refuse new ones."""
 
-    seconds: float
+
+@dataclass(frozen=True, slots=True)
+class ComeBack:
+    """Listen again, knowing nobody."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -47,4 +50,4 @@ class MovePort:
     port: int
 
 
-Effect = Send | Hangup | Reset | Ignored | Restart | MovePort
+Effect = Send | Hangup | Reset | Ignored | GoAway | ComeBack | MovePort

@@ -16,13 +16,14 @@ import socket
 import struct
 import sys
 import threading
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Coroutine, Iterable, Iterator
 from contextlib import contextmanager, suppress
 
 from workbench.errors import GatewayError
 from workbench.gateway.clock import GatewayClock
-from workbench.gateway.effects import Hangup, Ignored, Reset, Send
+from workbench.gateway.effects import ComeBack, Effect, GoAway, Hangup, Ignored, MovePort, Reset, Send
 from workbench.gateway.fault_engine import FaultEngine, Order
+from workbench.gateway.faults import Fault
 from workbench.gateway.hours import hours
 from workbench.gateway.protocol import Gateway, GatewayConnection
 from workbench.gateway.tape import Tape
@@ -38,12 +39,25 @@ HOST = "127.0.0.1"
 class GatewayServer:
     """A gateway that listens on TCP."""
 
-    def __init__(self, tape: Tape, clock: GatewayClock | None = None, host: str = HOST, port: int = 0) -> None:
-        self.faults = FaultEngine()
-        self.gateway = Gateway(tape, self.faults)
+    def __init__(
+        self,
+        tape: Tape,
+        clock: GatewayClock | None = None,
+        host: str = HOST,
+        port: int = 0,
+        *,
+        faults: Iterable[Fault] = (),
+    ) -> None:
+        self._script = tuple(faults)
         self.clock = clock or GatewayClock()
+        self.faults = FaultEngine()
+        self._fresh = lambda: Gateway(tape, self.faults)
+        self.gateway = self._fresh()
         self.host = host
-        self._requested_port = port
+        self.port = port
+        """The port that is listened on; the one taken when 0 was asked for."""
+        self._loop: asyncio.AbstractEventLoop | None = None
+        self._moves: set[asyncio.Task[None]] = set()
         self._writers: dict[object, asyncio.StreamWriter] = {}
         self._wanted = asyncio.Event()
         self._sleeping_until = math.inf
@@ -52,34 +66,52 @@ class GatewayServer:
         self._server: asyncio.Server | None = None
         self._ticker: asyncio.Task[None] | None = None
 
-    @property
-    def port(self) -> int:
-        """The port that is listened on; the one taken when 0 was asked for."""
-        if self._server is None:
-            return self._requested_port
-        return int(self._server.sockets[0].getsockname()[1])
-
     async def start(self) -> None:
         """Listen. Raises GatewayError when the address cannot be taken."""
         await asyncio.to_thread(hours)  # reading the calendar takes half a second; no request shall wait for it
         if not _is_loopback(self.host):
             log.warning("the gateway listens on %s: every machine that reaches it may connect", self.host)
-        try:
-            self._server = await asyncio.start_server(self._serve, self.host, self._requested_port)
-        except OSError as error:
-            raise GatewayError(
-                f"the gateway cannot listen on {self.host}:{self._requested_port} ({error.strerror or error}). Is TWS, "
-                "IB Gateway or another built-in gateway running there? Choose another port, or 0 for a free one."
-            ) from error
+        self._server = await self._listen(self.port)
+        self._loop = asyncio.get_running_loop()
+        for fault in self._script:  # from now on their time counts
+            self.faults.inject(fault, self.clock.now())
         self._ticker = asyncio.create_task(self._keep_time())
         self._ticker.add_done_callback(_report)
+
+    def inject(self, fault: Fault) -> None:
+        """Let a fault befall the running gateway; any thread may call it. `When.after` counts from now.
+
+        with running(tape) as gateway:
+            gateway.inject(Fault(When(), ConnectivityLost(seconds=20)))
+        """
+        if self._loop is None:
+            self._script += (fault,)
+        else:
+            self._loop.call_soon_threadsafe(self._inject, fault)
+
+    def _inject(self, fault: Fault) -> None:
+        self.faults.inject(fault, self.clock.now())
+        self._wanted.set()
+
+    async def _listen(self, port: int) -> asyncio.Server:
+        """Listen on a port and know its number."""
+        try:
+            server = await asyncio.start_server(self._serve, self.host, port)
+        except OSError as error:
+            raise GatewayError(
+                f"the gateway cannot listen on {self.host}:{port} ({error.strerror or error}). Is TWS, "
+                "IB Gateway or another built-in gateway running there? Choose another port, or 0 for a free one."
+            ) from error
+        self.port = int(server.sockets[0].getsockname()[1])
+        return server
 
     async def close(self) -> None:
         """Stop listening, hang up on every client and wait until all is done."""
         if self._server is None or self._ticker is None:
             return
         self._server.close()
-        self._ticker.cancel()
+        for task in (self._ticker, *self._moves):
+            task.cancel()
         for hang_up in (asyncio.StreamWriter.close, _abort):
             for writer in self._writers.values():
                 hang_up(writer)
@@ -121,6 +153,42 @@ class GatewayServer:
             if not writer.is_closing():
                 await writer.drain()
 
+    def _move(self, effect: Effect) -> None:
+        """Do what the gateway itself is told: go away, come back, move to another port."""
+        log.warning("the gateway obeys a fault: %s", effect)
+        match effect:
+            case GoAway() if self._server:
+                self._server.close()
+                for writer in self._writers.values():
+                    _abort(writer)
+            case ComeBack():
+                self.gateway = self._fresh()
+                self._spawn(self._listen_again())
+            case MovePort(port=port):
+                self._spawn(self._listen_elsewhere(port))
+
+    def _spawn(self, move: Coroutine[None, None, None]) -> None:
+        task = asyncio.create_task(move)
+        self._moves.add(task)
+        task.add_done_callback(self._moves.discard)
+        task.add_done_callback(_report)
+
+    async def _listen_again(self) -> None:
+        self._server = await self._listen(self.port)
+
+    async def _listen_elsewhere(self, port: int) -> None:
+        """Listen on another port, where it is free; the clients are told and ended either way."""
+        before = self._server
+        try:
+            self._server = await self._listen(port)
+        except GatewayError as error:
+            log.warning("the gateway stays where it is: %s", error)
+        else:
+            if before:
+                before.close()
+            port = self.port
+        self._obey(self.faults.moved(port, self.clock.now()))
+
     async def _keep_time(self) -> None:
         """Do what is due when it is due; `_wanted` wakes it when something earlier has come up."""
         while True:
@@ -135,7 +203,10 @@ class GatewayServer:
 
     def _next_due(self, now: float) -> float:
         """Return the gateway time at which something is due; infinity when nothing is."""
-        return min((due for due in (self.gateway.live.next_due(now), self.faults.next_due()) if due), default=math.inf)
+        return min(
+            (due for due in (self.gateway.next_due(now), self.faults.next_due()) if due is not None),
+            default=math.inf,
+        )
 
     def _real_seconds(self, due: float) -> float | None:
         return None if due == math.inf else self.clock.real_seconds_until(due)
@@ -143,6 +214,9 @@ class GatewayServer:
     def _obey(self, orders: Iterable[Order], limit: float = math.inf) -> None:
         """Do to each client what the pure parts say; drop one that leaves more than `limit` bytes unread."""
         for connection, effect in orders:
+            if connection is None:
+                self._move(effect)
+                continue
             writer = self._writers.get(connection)
             if writer is None or writer.is_closing():
                 continue
@@ -163,9 +237,9 @@ class GatewayServer:
 
 
 def _report(ticker: asyncio.Task[None]) -> None:
-    """Say at once that the live bars have stopped; `close` raises the error."""
+    """Say at once that a task of the gateway has stopped; `close` raises the ticker's error."""
     if not ticker.cancelled() and (error := ticker.exception()):
-        log.critical("the live bars have stopped", exc_info=error)
+        log.critical("the gateway has stopped: live bars, or its listening", exc_info=error)
 
 
 def _abort(writer: asyncio.StreamWriter) -> None:
@@ -194,6 +268,7 @@ def serve(
     *,
     on_ready: Callable[[str, int], None],
     until_stdin_closes: bool = False,
+    faults: Iterable[Fault] = (),
 ) -> None:
     """Run a gateway until SIGINT or SIGTERM; call `on_ready(host, port)` when it listens.
 
@@ -203,7 +278,8 @@ def serve(
     Raises GatewayError when the address cannot be taken.
     """
     with suppress(KeyboardInterrupt):
-        asyncio.run(_serve(GatewayServer(tape, clock, host, port), on_ready, until_stdin_closes=until_stdin_closes))
+        server = GatewayServer(tape, clock, host, port, faults=faults)
+        asyncio.run(_serve(server, on_ready, until_stdin_closes=until_stdin_closes))
 
 
 async def _serve(server: GatewayServer, on_ready: Callable[[str, int], None], *, until_stdin_closes: bool) -> None:
@@ -231,7 +307,14 @@ def _await_end_of_stdin(loop: asyncio.AbstractEventLoop, stop: asyncio.Event) ->
 
 
 @contextmanager
-def running(tape: Tape, clock: GatewayClock | None = None, host: str = HOST, port: int = 0) -> Iterator[GatewayServer]:
+def running(
+    tape: Tape,
+    clock: GatewayClock | None = None,
+    host: str = HOST,
+    port: int = 0,
+    *,
+    faults: Iterable[Fault] = (),
+) -> Iterator[GatewayServer]:
     """Run a gateway on a thread of its own while the context lasts.
 
     with running(tape) as gateway:
@@ -240,7 +323,7 @@ def running(tape: Tape, clock: GatewayClock | None = None, host: str = HOST, por
     loop = asyncio.new_event_loop()
     thread = threading.Thread(target=loop.run_forever, name="gateway", daemon=True)
     thread.start()
-    server = GatewayServer(tape, clock, host, port)
+    server = GatewayServer(tape, clock, host, port, faults=faults)
     try:
         asyncio.run_coroutine_threadsafe(server.start(), loop).result()
         try:

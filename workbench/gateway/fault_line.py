@@ -1,0 +1,156 @@
+"""One connection under faults: what it is owed, in which order and when.
+
+A `Line` is the state machine of one client's outgoing bytes. It takes whole messages and gives back pieces with their
+times; later pieces never overtake earlier ones, but for messages that a fault delays.
+"""
+
+from __future__ import annotations
+
+import math
+from collections import deque
+from dataclasses import dataclass, field
+from typing import NamedTuple
+
+from workbench.gateway.effects import Effect, Hangup, Reset, Send
+from workbench.gateway.faults import Action, OnBytes
+from workbench.gateway.faults_bytes import Corrupt, Delay, Drop, Duplicate, Piece, Refuse, Reorder
+from workbench.gateway.wire import PREFIX, frame
+
+KNOWN_REQUESTS = 4096  # of each client; enough for any that lives, and a bound for one that floods
+
+
+class Stream(NamedTuple):
+    """What keeps coming under a request's id: by the message that stands for it, and of which symbol."""
+
+    kind: str
+    symbol: str
+    request: str
+
+
+class Late(NamedTuple):
+    """Something that waits for its time; `swapped` goes as soon as another message has gone."""
+
+    due: float
+    data: bytes
+    swapped: bool = False
+
+
+def altered(payload: bytes, actions: list[Action]) -> list[bytes]:
+    """Return the messages that come of one, in their order."""
+    payloads = [payload]
+    for action in actions:
+        if isinstance(action, Drop | Duplicate | Corrupt):
+            payloads = [it for one in payloads for it in action.alter(one)]
+    return payloads
+
+
+@dataclass(slots=True)
+class Line:
+    """What a client is owed, and what is known of it."""
+
+    version: int = 0
+    client_id: int | None = None
+    greeted: bool = False
+    over: bool = False
+    streams: dict[int, Stream] = field(default_factory=dict)
+    dead: set[int] = field(default_factory=set)
+    symbols: dict[int, str] = field(default_factory=dict)
+    next_message: list[Action] = field(default_factory=list)
+    """What befalls the next message that is sent."""
+    requests: list[Late] = field(default_factory=list)
+    """Requests that are late, as payloads."""
+    _answers: list[Late] = field(default_factory=list)
+    _queue: deque[tuple[float, Effect]] = field(default_factory=deque)
+    _free_at: float = -math.inf
+
+    @property
+    def is_clear(self) -> bool:
+        """Whether messages may pass untouched."""
+        return (
+            not (self.over or self.dead or self.next_message or self.requests or self._answers or self._queue)
+            and self._free_at == -math.inf
+        )
+
+    def remember(self, req_id: int, symbol: str) -> None:
+        """Know a request's symbol, to find it by the answers."""
+        self.symbols[req_id] = symbol
+        if len(self.symbols) > KNOWN_REQUESTS:
+            self.symbols.pop(next(iter(self.symbols)))
+
+    def open_stream(self, req_id: int, stream: Stream) -> None:
+        """Know that something keeps coming under an id; it is alive."""
+        self.streams[req_id] = stream
+        self.dead.discard(req_id)
+        if len(self.streams) > KNOWN_REQUESTS:
+            self.close_stream(next(iter(self.streams)))
+
+    def close_stream(self, req_id: int) -> None:
+        """Forget a stream."""
+        self.streams.pop(req_id, None)
+        self.dead.discard(req_id)
+
+    def send(self, payload: bytes, actions: list[Action], now: float) -> None:
+        """Take a message for the client, and what befalls it."""
+        for action in actions:
+            if isinstance(action, Delay):
+                self._answers.append(Late(now + action.seconds, payload))
+                return
+            if isinstance(action, Reorder):
+                self._answers.append(Late(now + action.within, payload, swapped=True))
+                return
+        shape = next((it for it in actions if isinstance(it, OnBytes)), None)
+        for one in altered(payload, actions):
+            data = frame(one)
+            self.put(shape.pieces(data) if shape else [Piece(Send(data))], now)
+        self._release([it for it in self._answers if it.swapped], now)
+
+    def put(self, pieces: list[Piece], now: float) -> None:
+        """Queue pieces behind all that is queued."""
+        for piece in pieces:
+            self._free_at = max(now, self._free_at) + piece.gap
+            if self._free_at < math.inf:  # what comes after for ever need not be kept
+                self._queue.append((self._free_at, piece.effect))
+
+    def pop(self, now: float) -> list[Effect]:
+        """Return what is due, in order."""
+        self._release(sorted(it for it in self._answers if it.due <= now), now)
+        effects: list[Effect] = []
+        while self._queue and self._queue[0][0] <= now and not self.over:
+            effects.append(self._queue.popleft()[1])
+            self.over = isinstance(effects[-1], Hangup | Reset)
+        if self.over:
+            self._queue.clear()
+        if self._free_at <= now:
+            self._free_at = -math.inf
+        return effects
+
+    def pop_requests(self, now: float) -> list[bytes]:
+        """Return the late requests whose time has come, in order."""
+        due = sorted(it for it in self.requests if it.due <= now)
+        self.requests = [it for it in self.requests if it.due > now]
+        return [it.data for it in due]
+
+    def next_due(self) -> float:
+        """Return when something is due; infinity when nothing is."""
+        queued = self._queue[0][0] if self._queue else math.inf
+        return min([queued, *[it.due for it in self._answers], *[it.due for it in self.requests]])
+
+    def _release(self, late: list[Late], now: float) -> None:
+        self._answers = [it for it in self._answers if it not in late]
+        for it in late:
+            self.put([Piece(Send(frame(it.data)))], now)
+
+
+def cut(data: bytes) -> list[bytes]:
+    """Return the payloads of whole messages."""
+    payloads, at = [], 0
+    while at < len(data):
+        end = at + PREFIX + int.from_bytes(data[at : at + PREFIX], "big")
+        payloads.append(data[at + PREFIX : end])
+        at = end
+    return payloads
+
+
+def refusals(actions: list[Action]) -> list[str]:
+    """Return the reasons for which a request is refused."""
+    return [it.reason for it in actions if isinstance(it, Refuse)]
