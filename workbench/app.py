@@ -123,13 +123,15 @@ class Workbench:
         return report
 
     def _config(self) -> IBConnectionConfig:
-        ib = self.settings.ib
-        if self.settings.uses_built_in_gateway:
+        ib, embedded = self.settings.ib, self.settings.uses_built_in_gateway
+        if embedded:
             self._gateway = GatewayProcess(gateway_arguments(self.settings.gateway))
             host, port = self._gateway.host, self._gateway.port
         else:
             host, port = ib.host or "127.0.0.1", ib.port or 7497
-        return IBConnectionConfig(host, port, ib.client_id, ib.timeout, ib.readonly, ib.request_timeout_s)
+        return IBConnectionConfig(
+            host, port, ib.client_id, ib.timeout, ib.readonly, ib.request_timeout_s, paced=not embedded
+        )
 
 
 def gateway_arguments(settings: GatewaySettings) -> list[str]:

@@ -11,10 +11,11 @@ from typing import TYPE_CHECKING, Any, Self, TypeVar
 
 import pandas as pd
 
-from workbench.errors import Disconnected, RequestTimeout
+from workbench.errors import Disconnected, PacingViolation, RequestTimeout
 from workbench.ib.dial import IBConnectionConfig, dial, hang_up, source_of
 from workbench.ib.history import request_bars, request_head_timestamp
 from workbench.ib.loop import LoopThread
+from workbench.ib.pacing import LIMITS, SMALL_BARS_S, Ask, Pacer
 from workbench.ib.plan import HistoryRequest
 from workbench.ib.translate import check_duration, parse_bar_size
 from workbench.market.coverage import as_utc
@@ -32,6 +33,8 @@ T = TypeVar("T")
 
 _CURRENT_TIME_SPACING_S = 1.1  # IB ignores a second question within one second, and ib_insync then waits for ever
 _CURRENT_TIME_TIMEOUT_S = 10.0
+_PACING_RETRIES = 3
+_WORTH_TELLING_S = 5.0
 
 
 class IBDataManager:
@@ -47,6 +50,7 @@ class IBDataManager:
         self.universe = universe or default_universe()
         self._thread: LoopThread | None = None
         self._ib: ib_insync.IB | None = None
+        self._pacer = Pacer(LIMITS if self.config.paced else ())
         self._clock_lock = asyncio.Lock()
         self._clock_read: tuple[float, datetime] | None = None  # loop time, IB's time
 
@@ -169,9 +173,12 @@ class IBDataManager:
         return await self._run_async(self._current_time())
 
     async def _head_timestamp(self, symbol: str, what_to_show: str, *, use_rth: bool) -> datetime:
+        contract = self.universe.contract(symbol)
+        # IB counts it like a request for small bars.
+        await self._turn(Ask(symbol, contract.exchange, what_to_show, SMALL_BARS_S, f"head timestamp {use_rth}"))
         return await request_head_timestamp(
             self._connected_ib(),
-            self.universe.contract(symbol),
+            contract,
             what_to_show=what_to_show,
             use_rth=use_rth,
             timeout_s=self.config.request_timeout_s,
@@ -189,16 +196,36 @@ class IBDataManager:
         return bars[bars.index < limit]
 
     async def _request(self, symbol: str, request: HistoryRequest, what_to_show: str, *, use_rth: bool) -> pd.DataFrame:
-        bars = await request_bars(
-            self._connected_ib(),
-            self.universe.contract(symbol),
-            request,
-            what_to_show=what_to_show,
-            use_rth=use_rth,
-            timeout_s=self.config.request_timeout_s,
-        )
+        contract = self.universe.contract(symbol)
+        rest = f"{request.end} {request.duration} {use_rth}"
+        ask = Ask(symbol, contract.exchange, what_to_show, request.timeframe.seconds, rest)
+        for is_last in (*[False] * _PACING_RETRIES, True):
+            await self._turn(ask)
+            try:
+                bars = await request_bars(
+                    self._connected_ib(),
+                    contract,
+                    request,
+                    what_to_show=what_to_show,
+                    use_rth=use_rth,
+                    timeout_s=self.config.request_timeout_s,
+                )
+            except PacingViolation:
+                if is_last:
+                    raise
+                self._pacer.cool_down(asyncio.get_running_loop().time())
+            else:
+                break
         bars.attrs["source"] = self.source
         return bars
+
+    async def _turn(self, ask: Ask) -> None:
+        """Wait until IB's limits allow the request."""
+        now = asyncio.get_running_loop().time()
+        wait = self._pacer.book(ask, now) - now
+        if wait > _WORTH_TELLING_S:
+            logger.info("IB's limits: the next request for bars of %s may go in %.0f s", ask.contract, wait)
+        await asyncio.sleep(wait)
 
     async def _current_time(self) -> datetime:
         loop, ib = asyncio.get_running_loop(), self._connected_ib()

@@ -21,6 +21,7 @@ class IBConnectionConfig:
     """Where IB listens: TWS paper 7497, TWS live 7496, IB Gateway paper 4002, live 4001.
 
     `timeout` is in seconds and bounds the connecting; `request_timeout_s` bounds each historical request.
+    `paced` keeps IB's limits on requests; a gateway that enforces none needs it not.
     """
 
     host: str = "127.0.0.1"
@@ -29,6 +30,7 @@ class IBConnectionConfig:
     timeout: float = 20.0
     readonly: bool = True
     request_timeout_s: float = 60.0
+    paced: bool = True
 
     def __str__(self) -> str:
         named = f" ({_PORTS[self.port]})" if self.port in _PORTS else ""
