@@ -59,18 +59,38 @@ def gateway(
     revise: Annotated[
         float, typer.Option(help="Let history differ from the stream by up to this share, as 0.01.")
     ] = 0.0,
+    faults: Annotated[Path | None, typer.Option(metavar="FILE", help="A script of what goes wrong, see above.")] = None,
     embedded: Annotated[bool, typer.Option("--embedded", hidden=True)] = False,
 ) -> None:
     """Serve a market over IB's own protocol, so that any TWS client can connect.
 
     Without options a simulated market runs now, on port 4002. With `--tape FOLDER` past sessions are replayed.
+
+    `--faults FILE` makes it hostile on demand. The file is TOML:
+
+        [[fault]]
+        when = { message = "historicalData", symbol = "AAPL", nth = 2 }
+        action = { do = "truncate", keep = 0.5 }
+
+        [[fault]]
+        when = { after = 60 }
+        action = { do = "connectivity-lost", seconds = 20, streams = "dead" }
+
+    `when`: message (a name of IB's API, `sent` or `received`), symbol, client, containing, nth, times (0: always);
+    after (seconds), at, daily, weekdays (exchange time). Without any it is at once.
+
+    `do`, on bytes: dribble split truncate garbage wrong-length stall close reset. On messages: drop duplicate reorder
+    delay corrupt refuse. On the session: connectivity-lost connectivity-restored farm-broken farm-inactive
+    server-broken live-updates-failed bust port-reset contracts-unknown competing-session silence restart
+    client-id-stuck nightly-reset weekend-reset. `workbench.gateway.faults` has the arguments of each.
     """
+    from workbench.gateway.fault_script import load_faults
     from workbench.gateway.clock import GatewayClock
     from workbench.gateway.launch import format_exchange_time, open_tape, parse_start
     from workbench.gateway.process import READY
     from workbench.gateway.server import serve
 
-    begin = parse_start(start)
+    begin, script = parse_start(start), load_faults(faults) if faults else []
     market, clock = open_tape(tape, seed=seed, start=begin, splits=splits, revise=revise), GatewayClock(begin, speed)
 
     def on_ready(bound: str, number: int) -> None:
@@ -80,7 +100,7 @@ def gateway(
         typer.echo(f"built-in gateway · {market.account} · listening on {bound}:{number}")
         typer.echo(f"its clock: {format_exchange_time(clock.now())}, at {speed:g} times real time. Ctrl-C ends it.")
 
-    serve(market, clock, host, port, on_ready=on_ready, until_stdin_closes=embedded)
+    serve(market, clock, host, port, on_ready=on_ready, until_stdin_closes=embedded, faults=script)
 
 
 @app.command(epilog="Example: `workbench backfill AAPL MSFT -t 15min -t 1day --since 2024-01-01`")
