@@ -321,6 +321,15 @@ def test_a_step_that_does_not_go_with_the_unit_is_refused(duration: str, bar_siz
     assert "invalid step" in text
 
 
+def test_an_answer_that_would_keep_all_others_waiting_is_refused() -> None:
+    code, text = refusal("365 D", "5 secs")
+
+    assert (code, text.rpartition(":")[2]) == (162, "Time length exceed max.")
+    assert len(ask("20 D", "5 secs").bars) == 93_600
+    assert refusal("25 D", "5 secs", use_rth=False)[0] == 162
+    assert len(ask("365 D", "5 mins").bars) < 100_000
+
+
 def test_bars_of_one_second_are_no_data_on_a_tape_without_them() -> None:
     assert refusal("60 S", "1 secs")[0] == 162
     assert refusal("2001 S", "1 secs")[1].endswith("Time length exceed max.")

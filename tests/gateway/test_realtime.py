@@ -186,3 +186,13 @@ def test_bars_that_cannot_be_read_cost_their_subscribers_only() -> None:
     due = bars.tick(OPEN + 5)["client"]
 
     assert [(req_id, str(error)) for req_id, error in due.broken] == [(7, "5sec.parquet cannot be read")]
+
+
+def test_what_is_skipped_is_never_streamed() -> None:
+    bars = live([(OPEN, 10.0, 1)], now=OPEN)
+    bars.tick(OPEN + 7)
+
+    bars.skip(OPEN + 3601)
+
+    assert bars.tick(OPEN + 3605) == {}
+    assert starts(bars.tick(OPEN + 3615)["client"]) == [3605, 3610]

@@ -18,7 +18,16 @@ from workbench.gateway.answers import SessionTexts
 from workbench.gateway.asof import AS_TRADED, HISTORICAL, SCHEDULE, WHAT_TO_SHOW, AsOf, shown
 from workbench.gateway.durations import Duration, begin_of, parse_duration, parse_end
 from workbench.gateway.hours import Hours, hours
-from workbench.gateway.refusals import IMPLIED_ZONE, Notice, Refused, historical, invalid, no_data, no_market
+from workbench.gateway.refusals import (
+    IMPLIED_ZONE,
+    WHAT_TO_SHOW_INVALID,
+    Notice,
+    Refused,
+    historical,
+    invalid,
+    no_data,
+    no_market,
+)
 from workbench.gateway.requests import HeadTimestampRequest, HistoricalRequest
 from workbench.gateway.tape import DAY, STEPS, BarColumns, Instrument, Seconds, SessionHours, Tape
 
@@ -42,6 +51,11 @@ Days and longer are served for every unit but seconds, as real gateways do: IB's
 """
 
 LONGEST_OF_ONE_SECOND = 2000  # seconds
+MOST_BARS = 100_000
+"""Bars of one answer, a guard of ours: 365 D of 5 secs would keep every other client waiting for half a minute.
+
+IB means an answer to be "a few thousand bars" and lets longer ones time out.
+"""
 SHORTEST_KEPT_UP = 5  # seconds
 
 
@@ -75,6 +89,7 @@ def answer(
     _check_computed(request, instrument, size)
     end = parse_end(request.end, now)
     begin = begin_of(duration, end.instant, hours(), use_rth=request.use_rth)
+    _check_count(size, begin, end.instant, use_rth=request.use_rth)
     known = AsOf(tape, hours(), now)
     bars = bars_between(known, instrument.key, size, begin, end.instant, use_rth=request.use_rth)
     if not len(bars):
@@ -226,7 +241,7 @@ def _check_kept_up(request: HistoricalRequest, size: int) -> None:
     if size < SHORTEST_KEPT_UP:
         raise Refused(invalid("Bars of less than 5 secs cannot be kept up to date"))
     if request.what_to_show not in WHAT_TO_SHOW:
-        raise Refused(invalid("What to show field is missing or incorrect."))
+        raise Refused(WHAT_TO_SHOW_INVALID)
 
 
 def _check_computed(request: HistoricalRequest, instrument: Instrument, size: int) -> None:
@@ -237,7 +252,7 @@ def _check_computed(request: HistoricalRequest, instrument: Instrument, size: in
 
 def _check_common(what_to_show: str, legal: Sequence[str], format_date: int) -> None:
     if what_to_show not in legal:
-        raise Refused(invalid("What to show field is missing or incorrect."))
+        raise Refused(WHAT_TO_SHOW_INVALID)
     if format_date not in (1, 2):
         raise Refused(invalid(f"Date formatting selection of {format_date} rejected"))
 
@@ -248,3 +263,15 @@ def _check_step(size: int, duration: Duration) -> None:
         raise Refused(historical("Time length exceed max."))
     if size < finest or (size > coarsest and (size < DAY or duration.unit == "S")):
         raise Refused(historical(f"invalid step: {size}"))
+
+
+def _check_count(size: int, begin: int, end: int, *, use_rth: bool) -> None:
+    """Refuse what has far more bars than a client can mean."""
+    calendar, sessions = hours(), hours().touching(begin, end, use_rth=use_rth)
+    if not sessions:
+        return
+    first, last = sessions[0], sessions[-1] + 1
+    opens, closes = (calendar.opens, calendar.closes) if use_rth else (calendar.pre_opens, calendar.post_closes)
+    seconds = np.minimum(closes[first:last], end) - np.maximum(opens[first:last], begin)
+    if int(seconds.sum()) // size > MOST_BARS:
+        raise Refused(historical("Time length exceed max."))

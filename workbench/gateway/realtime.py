@@ -111,6 +111,12 @@ class LiveBars:
         """End all subscriptions of a client."""
         self._subscriptions.pop(client, None)
 
+    def skip(self, now: float) -> None:
+        """Go on with the first bar that starts at or after `now`: what lies before is streamed to nobody."""
+        for wanted in self._subscriptions.values():
+            for subscription in wanted.values():
+                subscription.following = -int(-now // STEP) * STEP
+
     def next_due(self, now: float) -> float | None:
         """Return the gateway time at which bars may be due next, or None when nobody is subscribed."""
         return (now // STEP + 1) * STEP if any(self._subscriptions.values()) else None

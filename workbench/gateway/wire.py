@@ -32,7 +32,8 @@ class FrameReader:
     def __init__(self, *, greeting: bytes = b"", limit: int = MAX_FRAME) -> None:
         self._buffer = bytearray()
         self._greeting = greeting
-        self._limit = limit
+        self.limit = limit
+        """The longest payload that is taken; the reader's owner may change it."""
 
     def feed(self, data: bytes) -> None:
         """Add received bytes."""
@@ -68,8 +69,8 @@ class FrameReader:
         if self._greeting or len(self._buffer) < position + PREFIX:
             return None
         length = int.from_bytes(self._buffer[position : position + PREFIX], "big")
-        if length > self._limit:
-            raise MalformedStream(f"a message of {length} bytes; {self._limit} is the most")
+        if length > self.limit:
+            raise MalformedStream(f"a message of {length} bytes; {self.limit} is the most")
         end = position + PREFIX + length
         return end if end <= len(self._buffer) else None
 
