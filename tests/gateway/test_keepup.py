@@ -41,7 +41,7 @@ def begun(kept: Kept, now: int) -> KeptUp:
     known = AsOf(tape(), hours(), now)
     bars = bars_between(known, kept.instrument.key, kept.size, now - 40 * 86_400, now, use_rth=kept.use_rth)
     up_to_date = KeptUp(tape(), 5)
-    up_to_date.keep("client", 7, kept, int(bars.start[-1]))
+    up_to_date.keep("client", 7, kept, int(bars.start[-1]), since=now)
     return up_to_date
 
 
@@ -140,3 +140,12 @@ def test_updates_are_due_on_the_beat_while_somebody_wants_them() -> None:
     up_to_date.cancel("client", 7)
     assert up_to_date.next_due(now) is None
     assert not up_to_date.holds("client", 7)
+
+
+def test_nothing_is_told_before_the_first_answer_has_arrived() -> None:
+    kept, now = wish("AAPL", "1 min"), at("2026-11-20 12:00:02")
+    up_to_date = KeptUp(tape(), 5)
+    up_to_date.keep("client", 7, kept, at("2026-11-20 12:00"), since=now + 10)
+
+    assert not told(up_to_date, now + 9)
+    assert told(up_to_date, now + 10)

@@ -10,8 +10,10 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from workbench.gateway.behaviour import Behaviour
 from workbench.gateway.effects import Effect, Hangup, Ignored, Send
 from workbench.gateway.protocol import Gateway, GatewayConnection
+from workbench.gateway.rules import Rulebook
 from workbench.gateway.simulated import SimulatedTape
 from workbench.gateway.wire import GREETING, FrameReader, Value, encode, fields, frame
 
@@ -214,8 +216,164 @@ def test_cancelling_what_is_not_there_is_told() -> None:
     assert ask(51, 1, 9)[0][2:5] == ["9", "300", "Can't find EId with tickerId:9"]
 
 
-def test_ticks_are_not_sold_here() -> None:
-    assert ask(1, 11, 9, *AAPL, 0, None, 0, 0, None)[0][2:4] == ["9", "10089"]
+def market_data(req_id: int = 9, *, generic: str = "", snapshot: int = 0) -> bytes:
+    return encode(1, 11, req_id, *AAPL, 0, generic, snapshot, 0, None)
+
+
+def without_subscription() -> Gateway:
+    return Gateway(tape(), behaviour=Behaviour(market_data=False))
+
+
+def test_ticks_begin_with_what_is_known_and_follow_the_market() -> None:
+    gateway = Gateway(tape())
+    connection = connected(gateway)
+
+    first = messages(connection.receive(market_data(), NOW))
+    ((_, data),) = gateway.tick(NOW + 5)
+    after = messages([Send(data)])
+
+    assert [texts[0] for texts in first[:2]] == ["81", "58"]
+    assert {texts[3] for texts in first if texts[0] == "1"} == {"1", "2", "4", "6", "7", "9", "14"}
+    assert {"4", "8"} <= {texts[3] for texts in after}
+    assert connection.receive(encode(2, 2, 9), NOW + 6) == []
+    assert gateway.next_due(NOW + 6) is None
+    assert messages(connection.receive(encode(2, 2, 9), NOW + 6))[0][2:5] == [
+        "9",
+        "300",
+        "Can't find EId with tickerId:9",
+    ]
+
+
+def test_a_snapshot_ends_at_once_and_has_no_generic_ticks() -> None:
+    assert ask_raw(market_data(snapshot=1))[-1] == ["57", "1", "9"]
+    assert ask_raw(market_data(snapshot=1, generic="233"))[0][2:4] == ["9", "321"]
+    assert ask_raw(market_data(generic="233"))[0][0] == "81"
+
+
+def test_live_ticks_and_bars_need_a_subscription() -> None:
+    for asked in (market_data(), encode(50, 3, 9, *AAPL, 5, "TRADES", 1, None)):
+        assert ask_raw(asked, without_subscription())[0][2:4] == ["9", "10089"]
+
+
+def test_without_a_subscription_delayed_ticks_come_with_a_warning() -> None:
+    connection = connected(without_subscription())
+    assert connection.receive(encode(59, 1, 3), NOW) == []
+
+    warning, _, kind, *ticks = messages(connection.receive(market_data(), NOW))
+
+    assert warning[2:4] == ["9", "10167"]
+    assert kind == ["58", "1", "9", "3"]
+    assert {int(texts[3]) for texts in ticks} == {66, 67, 68, 72, 73, 74, 75, 76, 88}
+
+
+def test_an_id_of_ticks_is_not_used_twice() -> None:
+    connection = connected()
+    connection.receive(market_data(), NOW)
+
+    assert messages(connection.receive(market_data(), NOW))[0][2:4] == ["9", "102"]
+
+
+def kept_up(req_id: int = 5, *, size: str = "1 min") -> bytes:
+    return encode(20, req_id, *AAPL, 0, None, size, "1 D", 1, "TRADES", 2, 1, None)
+
+
+def test_bars_are_kept_up_to_date_until_they_are_cancelled() -> None:
+    gateway = Gateway(tape())
+    connection = connected(gateway)
+
+    (first,) = messages(connection.receive(kept_up(), NOW + 5))
+    ((_, data),) = gateway.tick(NOW + 9)
+    (update,) = messages([Send(data)])
+    (cancelled,) = messages(connection.receive(encode(25, 1, 5), NOW + 10))
+
+    assert (first[0], update[0]) == ("17", "90")
+    assert update[3] == first[-8]  # the unfinished bar
+    assert cancelled[2:] == [
+        "5",
+        "162",
+        "Historical Market Data Service error message:API historical data query cancelled: 5",
+        "",
+    ]
+    assert gateway.tick(NOW + 60) == []
+
+
+def test_an_id_of_bars_kept_up_to_date_is_not_used_twice() -> None:
+    connection = connected()
+    connection.receive(kept_up(), NOW)
+
+    assert messages(connection.receive(history(5), NOW))[0][2:4] == ["5", "322"]
+
+
+def test_bars_kept_up_to_date_hold_one_of_the_fifty_places() -> None:
+    connection = connected(Gateway(tape(), rulebook=Rulebook()))
+    for req_id in range(50):
+        assert messages(connection.receive(kept_up(req_id, size="1 hour"), NOW + req_id))[0][0] == "17"
+
+    assert messages(connection.receive(history(99), NOW + 60))[0][2:4] == ["99", "322"]
+    connection.receive(encode(25, 1, 7), NOW + 61)
+    assert messages(connection.receive(history(99), NOW + 62))[0][0] == "17"
+
+
+@pytest.mark.parametrize(("versions", "message"), [(b"v157..164", "4"), (b"v157..165", "106")])
+def test_a_schedule_is_known_from_165_on(versions: bytes, message: str) -> None:
+    asked = encode(20, 5, *AAPL, 0, "", "1 day", "5 D", 1, "SCHEDULE", 1, 0, None)
+
+    assert messages(connected(versions=versions).receive(asked, NOW))[0][0] == message
+
+
+def test_symbols_are_matched() -> None:
+    ((message, req_id, count, *rest),) = ask(81, 5, "RY")
+
+    assert (message, req_id, count) == ("79", "5", "2")
+    assert {(rest[3], rest[4]), (rest[11], rest[12])} == {("NYSE", "USD"), ("TSE", "CAD")}
+
+
+def test_an_ambiguous_contract_has_details_and_no_data() -> None:
+    royal = ("0", "RY", "STK", "", "0.0", "", "", "SMART", "", "", "", "")
+
+    details = ask(9, 8, 5, *royal, 0, "", "", "")
+    refused = ask(20, 5, *royal, 0, "", "1 day", "5 D", 1, "TRADES", 1, 0, None)
+
+    assert [texts[0] for texts in details] == ["10", "10", "52"]
+    assert refused[0][2:5] == ["5", "200", "The contract description specified for RY is ambiguous."]
+
+
+def test_a_security_is_found_by_its_isin() -> None:
+    found = ask(9, 8, 5, *([""] * 12), 0, "ISIN", "CA7800871021", "")
+
+    assert [texts[0] for texts in found] == ["10", "10", "52"]
+
+
+def test_the_time_is_told_once_a_second() -> None:
+    connection = connected()
+    told = [bool(connection.receive(encode(49, 1), NOW + after)) for after in (0, 0.5, 0.99, 1.0, 1.5, 2.0)]
+
+    assert told == [True, False, False, True, False, True]
+
+
+def test_there_are_no_more_clients_than_tws_serves() -> None:
+    gateway = Gateway(tape())
+    clients = [connected(gateway, client_id) for client_id in range(32)]
+
+    refused = GatewayConnection(gateway)
+    effects = refused.receive(greeting() + encode(71, 2, 99, None), NOW)
+    assert isinstance(effects[-1], Hangup)
+    refused.close()
+    clients[3].close()
+
+    assert connected(gateway, 99).receive(encode(61, 1), NOW)
+
+
+def test_lists_of_orders_can_be_refused_as_tws_refuses_them_in_read_only_mode() -> None:
+    connection = connected(Gateway(tape(), behaviour=Behaviour(refuses_order_lists=True)))
+
+    for message in (encode(5, 1), encode(16, 1), encode(99, 0)):
+        assert messages(connection.receive(message, NOW))[0][2:4] == ["-1", "321"]
+    assert messages(connection.receive(encode(61, 1), NOW)) == [["62", "1"]]
+
+
+def ask_raw(data: bytes, gateway: Gateway | None = None) -> list[list[str]]:
+    return messages(connected(gateway).receive(data, NOW))
 
 
 def test_a_message_that_cannot_be_read_is_320_and_a_hang_up() -> None:

@@ -42,10 +42,14 @@ class Kept:
 
 @dataclass(slots=True)
 class _Progress:
-    """How far a client has been told: the begin of its newest bar, and the message that told it."""
+    """How far a client has been told: the begin of its newest bar, and the message that told it.
+
+    Nothing is told before `since`, in gateway time: until then its first answer is still under way.
+    """
 
     kept: Kept
     begin: int
+    since: float
     told: bytes = b""
 
 
@@ -57,10 +61,10 @@ class KeptUp:
         self._every = every
         self._wanted: dict[Hashable, dict[int, _Progress]] = defaultdict(dict)
 
-    def keep(self, client: Hashable, req_id: int, kept: Kept, newest: int) -> None:
-        """Go on after an answer whose last bar is labelled `newest`."""
+    def keep(self, client: Hashable, req_id: int, kept: Kept, newest: int, *, since: float) -> None:
+        """Go on after an answer whose last bar is labelled `newest`, and which arrives at `since`."""
         begin = begin_of_bar(hours(), newest, kept.size, use_rth=kept.use_rth)
-        self._wanted[client][req_id] = _Progress(kept, begin)
+        self._wanted[client][req_id] = _Progress(kept, begin, since)
 
     def holds(self, client: Hashable, req_id: int) -> bool:
         """Return whether these bars are kept up to date."""
@@ -91,6 +95,8 @@ class KeptUp:
 
     def _news(self, req_id: int, progress: _Progress, now: float) -> bytes:
         """Return the messages of all bars from the newest known one on, but for what was told already."""
+        if now < progress.since:
+            return b""
         kept, known = progress.kept, AsOf(self._tape, hours(), now)
         bars = bars_between(known, kept.instrument.key, kept.size, progress.begin, math.ceil(now), use_rth=kept.use_rth)
         if not len(bars):

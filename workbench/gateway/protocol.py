@@ -6,45 +6,46 @@ reads a clock, waits or logs: the shell (`server.py`) hands in what it received 
 
 from __future__ import annotations
 
+import math
 import re
 from collections import defaultdict
 from collections.abc import Callable, Iterator
 from datetime import datetime
 from enum import Enum, auto
-from typing import NamedTuple
 
 from workbench.errors import GatewayError
-from workbench.gateway import answers, history
+from workbench.gateway import account, answers
 from workbench.gateway import requests as asked
-from workbench.gateway.asof import WHAT_TO_SHOW
-from workbench.gateway.contracts import STOCK, Catalogue, details
+from workbench.gateway.behaviour import Behaviour
+from workbench.gateway.contracts import Catalogue, details
 from workbench.gateway.effects import Effect, Hangup, Ignored, Send
 from workbench.gateway.fault_engine import FaultEngine
 from workbench.gateway.hours import NEW_YORK
-from workbench.gateway.pending import AT_ONCE, Answer, Latency, Pending
-from workbench.gateway.realtime import Due, Feed, LiveBars
+from workbench.gateway.keepup import KeptUp
+from workbench.gateway.lines import Lines
+from workbench.gateway.pending import AT_ONCE, Latency, Pending
+from workbench.gateway.queries import Queries
+from workbench.gateway.realtime import LiveBars
 from workbench.gateway.refusals import (
-    DUPLICATE_ID,
     FARMS,
     ID_IN_USE,
     NO_REQUEST,
-    NO_TICKS,
     READ_ONLY,
     UNKNOWN_CONTRACT,
     Notice,
     Refused,
-    cancelled,
-    invalid,
-    no_data,
 )
-from workbench.gateway.rules import Asked, Counted, Rulebook, no_rules, without_old
-from workbench.gateway.tape import Instrument, Tape
-from workbench.gateway.wire import GREETING, FrameReader, MalformedStream, fields
+from workbench.gateway.rules import Counted, Rulebook, no_rules
+from workbench.gateway.tape import Tape
+from workbench.gateway.ticks import LiveTicks
+from workbench.gateway.wire import GREETING, MAX_FRAME, FrameReader, MalformedStream, fields
 
 MAX_VERSION = 178  # from 182 on layouts change, 201 brings protobuf; every client takes what is lower
 MIN_VERSION = 100
 FIRST_ORDER_ID = 1
-HISTORICAL_SERVICE = 162
+STRANGERS_FRAME = 4096  # bytes: who has not started yet sends its versions and its id, nothing long
+MUCH = 256 << 10  # bytes answered before other clients get their turn
+TIME_TOLD_EVERY_S = 1.0  # who asks for the current time sooner gets no answer (B9)
 _VERSIONS = re.compile(rb"v(\d{1,9})(?:\.\.(\d{1,9}))?(?: .*)?\0?", re.DOTALL)
 
 
@@ -57,28 +58,21 @@ class Stage(Enum):
     CLOSED = auto()
 
 
-class Reply(NamedTuple):
-    """The answer to a historical request: its bytes, how many bars, what goes before it, whether it ends there."""
-
-    data: bytes
-    bars: int = 0
-    warning: bytes = b""
-    ends: bool = True
-
-
 class Gateway:
-    """What the clients of one gateway share: the tape, their ids, the live bars, the faults."""
+    """What the clients of one gateway share: the tape, their ids, what they are subscribed to, the faults."""
 
     def __init__(
         self,
         tape: Tape,
         faults: FaultEngine | None = None,
         *,
+        behaviour: Behaviour | None = None,
         rulebook: Rulebook | None = None,
         rules_time: Callable[[float], float] = float,
         latency: Latency = AT_ONCE,
     ) -> None:
         self.faults = faults or FaultEngine()
+        self.behaviour = behaviour or Behaviour()
         self.rulebook = rulebook or no_rules()
         self.rules_time = rules_time
         """From gateway time to the time in which the windows of the rules run."""
@@ -87,38 +81,58 @@ class Gateway:
         self.tape = tape
         self.catalogue = Catalogue(tape.instruments)
         self.live = LiveBars(tape)
+        self.ticks = LiveTicks(tape, self.behaviour.delay_s)
+        self.kept = KeptUp(tape, self.behaviour.update_s)
         self._client_ids: dict[int, GatewayConnection] = {}
 
     def claim(self, client_id: int, connection: GatewayConnection) -> bool:
         """Give a client its id; False when another holds it."""
         return self._client_ids.setdefault(client_id, connection) is connection
 
+    @property
+    def is_full(self) -> bool:
+        """Whether there are as many clients as there may be."""
+        return len(self._client_ids) >= self.behaviour.max_clients
+
     def release(self, connection: GatewayConnection) -> None:
         """Forget a client that has gone."""
         self.faults.forget(connection)
         self.live.forget(connection)
+        self.ticks.forget(connection)
+        self.kept.forget(connection)
         self.pending.forget(connection)
         self.rulebook.forget(connection)
         self._client_ids = {key: held for key, held in self._client_ids.items() if held is not connection}
 
     def next_due(self, now: float) -> float | None:
         """Return the gateway time at which `tick` may have something to give, or None."""
-        times = (self.live.next_due(now), self.pending.next_due())
+        streams = (self.live, self.ticks, self.kept)
+        times = (self.pending.next_due(), *[stream.next_due(now) for stream in streams])
         return min((due for due in times if due is not None), default=None)
 
+    def skip(self, now: float) -> None:
+        """Let the clock have jumped ahead to `now`: live bars go on from there, what was skipped only history has."""
+        self.live.skip(now)
+
     def tick(self, now: float) -> list[tuple[GatewayConnection, bytes]]:
-        """Return the answers and the live bars that are due: one block of bytes a client."""
-        answered: dict[object, bytes] = defaultdict(bytes)
+        """Return what is due, answers first: one block of bytes a client."""
+        blocks: dict[object, bytearray] = defaultdict(bytearray)
         for client, req_id, answer in self.pending.take(now):
-            answered[client] += answer.data
+            blocks[client] += answer.data
             if answer.ends:
                 self.rulebook.release(client, req_id, Counted.HISTORICAL)
-        due = self.live.tick(now)
-        return [
-            (connection, answered[connection] + (connection.live_bars(due[connection]) if connection in due else b""))
-            for connection in list(self._client_ids.values())
-            if connection in due or connection in answered
-        ]
+        everybody = list(self._client_ids.values())
+        for due, broke in (
+            (self.live.tick(now), _bars_broke),
+            (self.ticks.tick(now), _ticks_broke),
+            (self.kept.tick(now), _query_broke),
+        ):
+            for connection in everybody:
+                if connection in due:
+                    blocks[connection] += due[connection].data
+                    for req_id, error in due[connection].broken:
+                        blocks[connection] += broke(connection, req_id, error)
+        return [(connection, bytes(blocks[connection])) for connection in everybody if blocks[connection]]
 
 
 class GatewayConnection:
@@ -126,20 +140,40 @@ class GatewayConnection:
 
     def __init__(self, gateway: Gateway) -> None:
         self._gateway = gateway
-        self._reader = FrameReader(greeting=GREETING)
+        self._reader = FrameReader(greeting=GREETING, limit=STRANGERS_FRAME)
         self._stage = Stage.GREETING
+        self.behind = False
+        """Whether received requests wait for the next call of `receive`."""
+        self._time_told = -math.inf
+        self.queries = Queries(gateway, self)
+        self.lines = Lines(gateway, self)
         self.version = MAX_VERSION
         """The negotiated version: the client's newest, at most ours."""
 
+    @property
+    def has_started(self) -> bool:
+        """Whether the client has shaken hands and told its id."""
+        return self._stage is Stage.STARTED
+
     def receive(self, data: bytes, now: float) -> list[Effect]:
-        """Take received bytes at gateway time `now` (epoch seconds); return what to do."""
+        """Take received bytes at gateway time `now` (epoch seconds); return what to do.
+
+        After much has been answered at once the connection is `behind`: the rest waits for the next call, which
+        may bring no bytes, so that nobody's requests keep others from theirs.
+        """
         self._reader.feed(data)
         effects: list[Effect] = []
+        self.behind, answered = False, 0
         try:
             for payload in self._reader.frames():
                 if self._stage is Stage.CLOSED:
                     break
-                effects += self._handle(payload, now)
+                given = list(self._handle(payload, now))
+                effects += given
+                answered += sum(len(effect.data) for effect in given if isinstance(effect, Send))
+                if answered > MUCH:
+                    self.behind = True
+                    break
         except MalformedStream as error:
             effects.append(self._hang_up(str(error)))
         return effects
@@ -148,13 +182,6 @@ class GatewayConnection:
         """Free what the client held. The shell calls it when the socket is gone."""
         self._stage = Stage.CLOSED
         self._gateway.release(self)
-
-    def live_bars(self, due: Due) -> bytes:
-        """Return the bytes of a tick; a subscription whose bars cannot be read ends with an error."""
-        for req_id, error in due.broken:
-            self._end_live_bars(req_id)
-            due.data += self._error(req_id, Notice(420, f"Invalid Real-time Query:{error}"))
-        return bytes(due.data)
 
     def _handle(self, payload: bytes, now: float) -> Iterator[Effect]:
         if self._stage is Stage.GREETING:
@@ -220,66 +247,65 @@ class GatewayConnection:
             case asked.StartApi():
                 yield from self._start(request)
             case asked.HistoricalRequest():
-                yield from self._history(request, now)
+                yield from self.queries.history(request, now)
             case asked.ContractDetailsRequest():
                 yield from self._contract_details(request, now)
+            case asked.MatchingSymbolsRequest(req_id, pattern):
+                yield answers.symbol_samples(req_id, self._gateway.catalogue.matching(pattern), self.version)
             case asked.HeadTimestampRequest():
-                yield from self._head(request, now)
+                yield from self.queries.head(request, now)
             case asked.RealTimeBarsRequest():
-                self._subscribe(request, now)
+                self.lines.subscribe_bars(request, now)
             case asked.CancelRealTimeBars(req_id):
-                self._unsubscribe(req_id)
+                self.lines.cancel_bars(req_id)
             case asked.CancelHistorical(req_id):
-                if not self._drop_query(req_id):
-                    raise Refused(Notice(366, f"No historical data query found for ticker id:{req_id}"))
-                raise Refused(cancelled(req_id))
-            case asked.CancelHeadTimestamp(req_id):  # what is there to cancel or not, TWS says nothing
-                self._drop_query(req_id)
+                self.queries.cancel(req_id)
+            case asked.CancelHeadTimestamp(req_id):
+                self.queries.cancel_head(req_id)
+            case asked.MarketDataRequest():
+                yield from self.lines.subscribe_ticks(request, now)
+            case asked.CancelMarketData(req_id):
+                self.lines.cancel_ticks(req_id)
+            case asked.MarketDataTypeRequest(kind):
+                self.lines.wanted = kind
             case asked.CurrentTimeRequest():
-                yield answers.current_time(int(now))
+                yield from self._current_time(now)
             case asked.IdsRequest():
                 yield answers.next_valid_id(FIRST_ORDER_ID)
             case asked.ManagedAccountsRequest():
                 yield answers.managed_accounts(self._gateway.tape.account)
-            case asked.MarketDataRequest():
-                raise Refused(NO_TICKS)
             case asked.OrderRequest():
                 raise Refused(READ_ONLY)
             case _:
-                yield from self._empty_account(request, now)
+                refuses = self._gateway.behaviour.refuses_order_lists
+                yield from account.told(request, self._gateway.tape.account, now, refuses_order_lists=refuses)
 
-    def _empty_account(self, request: asked.Request, now: float) -> Iterator[bytes]:
-        """Tell that the account holds nothing: each list is only its end."""
-        match request:
-            case asked.PositionsRequest():
-                yield answers.positions_end()
-            case asked.OpenOrdersRequest():
-                yield answers.open_orders_end()
-            case asked.CompletedOrdersRequest():
-                yield answers.completed_orders_end()
-            case asked.AccountUpdatesRequest(subscribe=True, account=account):
-                wall_time = f"{datetime.fromtimestamp(now, NEW_YORK):%H:%M}"
-                yield answers.account_download_end(account or self._gateway.tape.account, wall_time)
-            case asked.AccountUpdatesMultiRequest(req_id):
-                yield answers.account_multi_end(req_id)
-            case asked.AccountSummaryRequest(req_id):
-                yield answers.account_summary_end(req_id)
-            case asked.ExecutionsRequest(req_id):
-                yield answers.executions_end(req_id)
+    def _current_time(self, now: float) -> Iterator[bytes]:
+        moment = self._gateway.rules_time(now)
+        if abs(moment - self._time_told) >= TIME_TOLD_EVERY_S:
+            self._time_told = moment
+            yield answers.current_time(int(now))
 
     def _start(self, request: asked.StartApi) -> Iterator[bytes | Hangup]:
+        too_many = self._gateway.is_full
         if not self._gateway.claim(request.client_id, self):
             yield self._error(NO_REQUEST, ID_IN_USE)
             yield self._hang_up(f"client id {request.client_id} is in use")
             return
+        if too_many:
+            yield self._hang_up(f"there are {self._gateway.behaviour.max_clients} clients already")
+            return
         self._stage = Stage.STARTED
+        self._reader.limit = MAX_FRAME
         yield answers.managed_accounts(self._gateway.tape.account)
         yield answers.next_valid_id(FIRST_ORDER_ID)
         for farm in FARMS:
             yield self._error(NO_REQUEST, farm)
 
     def _contract_details(self, request: asked.ContractDetailsRequest, now: float) -> Iterator[bytes]:
-        found = self._gateway.catalogue.find(request.contract)
+        catalogue = self._gateway.catalogue
+        by_isin = request.sec_id_type == "ISIN"
+        found = catalogue.by_isin(request.sec_id) if by_isin else catalogue.find(request.contract)
         if not found:
             raise Refused(UNKNOWN_CONTRACT)
         for instrument in found:
@@ -287,100 +313,24 @@ class GatewayConnection:
             yield answers.contract_details(request.req_id, told, self.version)
         yield answers.contract_details_end(request.req_id)
 
-    def _history(self, request: asked.HistoricalRequest, now: float) -> Iterator[bytes]:
-        instrument = self._gateway.catalogue.one(request.contract)
-        self._gateway.pending.check(self, request.req_id)
-        try:
-            reply = self._bars(request, instrument, now)
-        except Refused as refused:
-            reply = self._service_error(request.req_id, refused)
-        self._admit(request, now, instrument)
-        if reply.warning:
-            yield reply.warning
-        yield from self._in_time(request.req_id, reply, now)
-
-    def _bars(self, request: asked.HistoricalRequest, instrument: Instrument, now: float) -> Reply:
-        found = history.answer(request, instrument, self._gateway.tape, now)
-        found = without_old(found, self._gateway.rulebook.oldest_kept(request, now))
-        if not len(found.bars):
-            raise Refused(no_data(instrument.symbol, request.contract.exchange, request.what_to_show))
-        data = answers.historical_bars(
-            request.req_id,
-            found.period,
-            found.stamps,
-            found.bars,
-            lots=instrument.sec_type == STOCK,
-            version=self.version,
-        )
-        warning = self._error(request.req_id, found.warning) if found.warning else b""
-        return Reply(data, bars=len(found.bars), warning=warning)
-
-    def _head(self, request: asked.HeadTimestampRequest, now: float) -> Iterator[bytes]:
-        instrument = self._gateway.catalogue.one(request.contract)
-        self._gateway.pending.check(self, request.req_id)
-        try:
-            value = history.head(request, instrument, self._gateway.tape, now)
-            reply = Reply(answers.head_timestamp(request.req_id, value), ends=False)
-        except Refused as refused:
-            reply = self._service_error(request.req_id, refused)
-        self._admit(request, now, instrument)
-        yield from self._in_time(request.req_id, reply, now)
-
-    def _service_error(self, req_id: int, refused: Refused) -> Reply:
-        """Return an answer of the historical service; what TWS itself refuses never reaches it and counts nowhere."""
-        if refused.notice.code != HISTORICAL_SERVICE:
-            raise refused
-        return Reply(self._error(req_id, refused.notice))
-
-    def _in_time(self, req_id: int, reply: Reply, now: float) -> Iterator[bytes]:
-        """Give the answer of a historical request now, or let it wait as long as such an answer takes."""
-        seconds = self._gateway.latency.of(reply.bars)
-        if seconds:
-            self._gateway.pending.put(self, req_id, Answer(now + seconds, reply.data, reply.ends))
-            return
-        if reply.ends:
-            self._gateway.rulebook.release(self, req_id, Counted.HISTORICAL)
-        yield reply.data
-
-    def _drop_query(self, req_id: int) -> bool:
-        """Give back what a historical request holds; return whether its answer was still to come."""
-        self._gateway.rulebook.release(self, req_id, Counted.HISTORICAL)
-        waited = self._gateway.pending.holds(self, req_id)
-        if waited:
-            self._gateway.pending.cancel(self, req_id)
-        return waited
-
-    def _admit(self, request: asked.Request, now: float, instrument: Instrument) -> None:
-        """Count a request that passed validation. Raises Refused when that breaks one of IB's rules."""
-        gateway = self._gateway
-        gateway.rulebook.admit(Asked(self, request, instrument.con_id), gateway.rules_time(now))
-
-    def _subscribe(self, request: asked.RealTimeBarsRequest, now: float) -> None:
-        instrument = self._gateway.catalogue.one(request.contract)
-        if request.what_to_show not in WHAT_TO_SHOW:
-            raise Refused(invalid("What to show field is missing or incorrect."))
-        if self._gateway.live.holds(self, request.req_id):
-            raise Refused(DUPLICATE_ID)
-        self._admit(request, now, instrument)
-        is_stock = instrument.sec_type == STOCK
-        feed = Feed(instrument, request.what_to_show, request.use_rth, lots=is_stock, version=self.version)
-        self._gateway.live.subscribe(self, request.req_id, feed, now)
-
-    def _unsubscribe(self, req_id: int) -> None:
-        if not self._gateway.live.holds(self, req_id):
-            raise Refused(Notice(300, f"Can't find EId with tickerId:{req_id}"))
-        self._end_live_bars(req_id)
-
-    def _end_live_bars(self, req_id: int) -> None:
-        self._gateway.live.cancel(self, req_id)
-        self._gateway.rulebook.release(self, req_id, Counted.LINES)
-
     def _error(self, req_id: int, notice: Notice) -> bytes:
         return answers.error(req_id, notice, self.version)
 
     def _hang_up(self, reason: str) -> Hangup:
         self._stage = Stage.CLOSED
         return Hangup(reason)
+
+
+def _bars_broke(connection: GatewayConnection, req_id: int, error: GatewayError) -> bytes:
+    return connection.lines.bars_broke(req_id, error)
+
+
+def _ticks_broke(connection: GatewayConnection, req_id: int, error: GatewayError) -> bytes:
+    return connection.lines.ticks_broke(req_id, error)
+
+
+def _query_broke(connection: GatewayConnection, req_id: int, error: GatewayError) -> bytes:
+    return connection.queries.broke(req_id, error)
 
 
 def _id_of(request: asked.Request) -> int:

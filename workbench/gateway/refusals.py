@@ -69,6 +69,7 @@ def cancelled(req_id: int) -> Notice:
     return historical(f"API historical data query cancelled: {req_id}")
 
 
+WHAT_TO_SHOW_INVALID = invalid("What to show field is missing or incorrect.")
 UNKNOWN_CONTRACT = Notice(200, "No security definition has been found for the request")
 READ_ONLY = invalid("The API interface is currently in Read-Only mode.")
 ID_IN_USE = Notice(326, "Unable to connect as the client id is already in use. Retry with a unique client id.")
@@ -100,6 +101,7 @@ NO_TICKS = Notice(
     "Requested market data requires additional subscription for API. See link in 'Market Data Connections' dialog "
     "for more details.",
 )
+DELAYED_SHOWN = Notice(10167, "Requested market data is not subscribed. Displaying delayed market data.")
 FARMS = (
     Notice(2104, "Market data farm connection is OK:usfarm"),
     Notice(2106, "HMDS data farm connection is OK:ushmds"),

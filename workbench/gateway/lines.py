@@ -1,0 +1,122 @@
+"""One client's market data lines: live five-second bars, and ticks."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import TYPE_CHECKING
+
+from workbench.errors import GatewayError
+from workbench.gateway import answers
+from workbench.gateway.asof import WHAT_TO_SHOW
+from workbench.gateway.contracts import STOCK
+from workbench.gateway.realtime import Feed
+from workbench.gateway.refusals import (
+    DELAYED_SHOWN,
+    DUPLICATE_ID,
+    NO_TICKS,
+    WHAT_TO_SHOW_INVALID,
+    Notice,
+    Refused,
+    invalid,
+)
+from workbench.gateway.requests import MarketDataRequest, RealTimeBarsRequest
+from workbench.gateway.rules import Asked, Counted
+from workbench.gateway.tape import Instrument
+from workbench.gateway.ticks import DELAYED, DELAYED_FROZEN, LIVE, Layout, kind_told
+
+if TYPE_CHECKING:
+    from workbench.gateway.protocol import Gateway, GatewayConnection
+
+
+class Lines:
+    """What one client is sent as it happens."""
+
+    def __init__(self, gateway: Gateway, client: GatewayConnection) -> None:
+        self._gateway = gateway
+        self._client = client
+        self.wanted = LIVE
+        """The type of market data that the client asked for last."""
+
+    def subscribe_bars(self, request: RealTimeBarsRequest, now: float) -> None:
+        """Begin with live five-second bars. Raises Refused."""
+        instrument = self._gateway.catalogue.one(request.contract)
+        if request.what_to_show not in WHAT_TO_SHOW:
+            raise Refused(WHAT_TO_SHOW_INVALID)
+        if not self._gateway.behaviour.market_data:
+            raise Refused(NO_TICKS)
+        if self._gateway.live.holds(self._client, request.req_id):
+            raise Refused(DUPLICATE_ID)
+        self._admit(request, now, instrument)
+        is_stock = instrument.sec_type == STOCK
+        feed = Feed(instrument, request.what_to_show, request.use_rth, lots=is_stock, version=self._client.version)
+        self._gateway.live.subscribe(self._client, request.req_id, feed, now)
+
+    def cancel_bars(self, req_id: int) -> None:
+        """End live five-second bars. Raises Refused when there are none."""
+        if not self._gateway.live.holds(self._client, req_id):
+            raise Refused(_unknown(req_id))
+        self._gateway.live.cancel(self._client, req_id)
+        self._free(req_id)
+
+    def bars_broke(self, req_id: int, error: GatewayError) -> bytes:
+        """End bars whose tape can no longer be read, and return what the client is told."""
+        self.cancel_bars(req_id)
+        return self._error(req_id, Notice(420, f"Invalid Real-time Query:{error}"))
+
+    def subscribe_ticks(self, request: MarketDataRequest, now: float) -> Iterator[bytes]:
+        """Answer with what is known of a contract; but for a snapshot, more follows. Raises Refused.
+
+        Generic ticks are accepted and bring nothing: what they tell is on no tape.
+        """
+        instrument = self._gateway.catalogue.one(request.contract)
+        subscribed = self._gateway.behaviour.market_data
+        self._check(request, subscribed=subscribed)
+        self._admit(request, now, instrument)
+        if not subscribed:
+            yield self._error(request.req_id, DELAYED_SHOWN)
+        snapshot = request.snapshot or request.regulatory_snapshot
+        yield self._gateway.ticks.begin(
+            self._client,
+            request.req_id,
+            Layout(instrument, self._client.version, delayed=not subscribed),
+            now,
+            kind=kind_told(self.wanted, now, subscribed=subscribed),
+            snapshot=snapshot,
+        )
+        if snapshot:
+            self._free(request.req_id)
+
+    def cancel_ticks(self, req_id: int) -> None:
+        """End ticks. Raises Refused when there are none."""
+        if not self._gateway.ticks.holds(self._client, req_id):
+            raise Refused(_unknown(req_id))
+        self._gateway.ticks.cancel(self._client, req_id)
+        self._free(req_id)
+
+    def ticks_broke(self, req_id: int, error: GatewayError) -> bytes:
+        """End ticks whose tape can no longer be read, and return what the client is told."""
+        self.cancel_ticks(req_id)
+        return self._error(req_id, Notice(322, f"Error processing request.-'bK' : cause - {error}"))
+
+    def _check(self, request: MarketDataRequest, *, subscribed: bool) -> None:
+        if request.snapshot and request.generic_ticks:
+            raise Refused(invalid("Snapshot market data subscription is not applicable to generic ticks"))
+        if self._gateway.ticks.holds(self._client, request.req_id):
+            raise Refused(DUPLICATE_ID)
+        if not subscribed and self.wanted not in (DELAYED, DELAYED_FROZEN):
+            raise Refused(NO_TICKS)
+
+    def _admit(self, request: MarketDataRequest | RealTimeBarsRequest, now: float, instrument: Instrument) -> None:
+        """Count a request that passed validation. Raises Refused when that breaks one of IB's rules."""
+        gateway = self._gateway
+        gateway.rulebook.admit(Asked(self._client, request, instrument.con_id), gateway.rules_time(now))
+
+    def _free(self, req_id: int) -> None:
+        self._gateway.rulebook.release(self._client, req_id, Counted.LINES)
+
+    def _error(self, req_id: int, notice: Notice) -> bytes:
+        return answers.error(req_id, notice, self._client.version)
+
+
+def _unknown(req_id: int) -> Notice:
+    return Notice(300, f"Can't find EId with tickerId:{req_id}")
