@@ -84,8 +84,8 @@ def gateway(
     server-broken live-updates-failed bust port-reset contracts-unknown competing-session silence restart
     client-id-stuck nightly-reset weekend-reset. `workbench.gateway.faults` has the arguments of each.
     """
-    from workbench.gateway.fault_script import load_faults
     from workbench.gateway.clock import GatewayClock
+    from workbench.gateway.fault_script import load_faults
     from workbench.gateway.launch import format_exchange_time, open_tape, parse_start
     from workbench.gateway.process import READY
     from workbench.gateway.server import serve
