@@ -18,6 +18,7 @@ from workbench.gateway.faults import Action, Fault, When
 from workbench.gateway.launch import parse_start
 
 T = TypeVar("T")
+_HEADS = re.compile(r"^[ \t]*(\[\[[ \t]*fault)", re.MULTILINE)
 
 
 def load_faults(path: Path) -> list[Fault]:
@@ -45,7 +46,7 @@ def parse_faults(text: str) -> list[Fault]:
     entries = table.get("fault", [])
     if not isinstance(entries, list) or not all(isinstance(it, dict) for it in entries):
         raise GatewayError("each fault begins with the line [[fault]]")
-    return [_numbered(number, entry) for number, entry in enumerate(entries, 1)]
+    return [_placed(*it) for it in zip(entries, _places(text, len(entries)), strict=True)]
 
 
 def format_faults(script: Sequence[Fault]) -> str:
@@ -67,11 +68,17 @@ def _name_of(kind: type) -> str:
     return re.sub(r"(?<=.)([A-Z])", r"-\1", kind.__name__).lower()
 
 
-def _numbered(number: int, entry: Mapping[str, Any]) -> Fault:
+def _placed(entry: Mapping[str, Any], place: str) -> Fault:
     try:
         return _fault(entry)
     except GatewayError as error:
-        raise GatewayError(f"fault {number}: {error}") from error
+        raise GatewayError(f"{place}: {error}") from error
+
+
+def _places(text: str, count: int) -> list[str]:
+    """Return where each fault stands, to name it in an error; by its line when it is written as usual."""
+    lines = [text.count("\n", 0, it.start(1)) + 1 for it in _HEADS.finditer(text)]
+    return [f"line {it}" for it in lines] if len(lines) == count else [f"fault {it + 1}" for it in range(count)]
 
 
 def _fault(entry: Mapping[str, Any]) -> Fault:
