@@ -13,7 +13,7 @@ import pytest
 from workbench.errors import GatewayError
 from workbench.gateway.hours import hours
 from workbench.gateway.replay import ReplayTape, read_bars
-from workbench.gateway.tape import DAY, STEPS, BarColumns, SecondsTape
+from workbench.gateway.tape import DAY, STEPS, BarColumns
 
 NEW_YORK = ZoneInfo("America/New_York")
 MONDAY = "2026-11-16"
@@ -209,8 +209,7 @@ def test_a_folder_may_have_bars_of_one_second(tmp_path: Path) -> None:
     save(tmp_path / "AAPL" / "1sec.parquet", starts)
     tape = ReplayTape(tmp_path)
 
-    assert isinstance(tape, SecondsTape)
-    assert tape.seconds("AAPL", 0, starts[-1] + 1, use_rth=True).start.tolist() == starts
+    assert tape.bars("AAPL", 1, 0, starts[-1] + 1, use_rth=True).start.tolist() == starts
     assert tape.bars("AAPL", 5, 0, starts[-1] + 1, use_rth=True).volume.tolist() == [200, 100]
 
 

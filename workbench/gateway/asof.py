@@ -9,7 +9,7 @@ import numpy as np
 
 from workbench.gateway.aggregate import aggregate, concatenate, nothing, select
 from workbench.gateway.hours import Hours
-from workbench.gateway.tape import DAY, STEPS, BarColumns, Floats, SecondsTape, Tape, told
+from workbench.gateway.tape import DAY, STEPS, BarColumns, Floats, Tape, told
 
 
 @dataclass(frozen=True, slots=True)
@@ -45,12 +45,7 @@ class AsOf:
         return told(self.tape, self.now)
 
     def _played(self, symbol: str, step: int, begin: int, end: int, *, use_rth: bool) -> BarColumns:
-        tape = self._told
-        if step in STEPS:
-            return tape.bars(symbol, step, begin, end, use_rth=use_rth)
-        if isinstance(tape, SecondsTape):
-            return tape.seconds(symbol, begin, end, use_rth=use_rth)
-        return nothing()
+        return self._told.bars(symbol, step, begin, end, use_rth=use_rth)
 
     def _complete(self, bars: BarColumns, step: int, *, use_rth: bool) -> int:
         """Return how many bars have ended. Few have not: only these are looked at."""

@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
+from dataclasses import replace
 from datetime import UTC, datetime, timedelta
+from typing import TypeVar
 from zoneinfo import ZoneInfo
 
 from workbench.gateway.answers import ContractDetails
 from workbench.gateway.hours import Hours, hours
 from workbench.gateway.refusals import UNKNOWN_CONTRACT, Notice, Refused, invalid
-from workbench.gateway.requests import ContractQuery
+from workbench.gateway.requests import ContractQuery, HeadTimestampRequest, HistoricalRequest, RealTimeBarsRequest
 from workbench.gateway.tape import DAY, Instrument
 
 STOCK = "STK"
@@ -23,6 +25,9 @@ MARKET_NAMES = {"NASDAQ": "NMS"}
 MARKET_RULE = "26"
 DETAILS_DAYS = 6
 MOST_MATCHES = 16  # symbols that IB tells at most when some are searched for
+
+
+R = TypeVar("R", HistoricalRequest, HeadTimestampRequest, RealTimeBarsRequest)
 
 
 class Catalogue:
@@ -91,6 +96,11 @@ def _listed_at(exchange: str, found: list[Instrument]) -> list[Instrument]:
     """Narrow several instruments to those listed at `exchange`."""
     wanted = ALIASES.get(exchange, exchange)
     return [it for it in found if it.primary_exchange == wanted] if wanted and len(found) > 1 else found
+
+
+def in_its_hours(request: R, instrument: Instrument) -> R:
+    """Return a request as one for regular hours where the instrument has no others: an index is computed in these."""
+    return request if instrument.sec_type == STOCK else replace(request, use_rth=True)
 
 
 def exchanges(instrument: Instrument) -> Sequence[str]:

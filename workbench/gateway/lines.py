@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 from workbench.errors import GatewayError
 from workbench.gateway import answers
 from workbench.gateway.asof import WHAT_TO_SHOW
-from workbench.gateway.contracts import STOCK
+from workbench.gateway.contracts import STOCK, in_its_hours
 from workbench.gateway.realtime import Feed
 from workbench.gateway.refusals import (
     DELAYED_SHOWN,
@@ -40,6 +40,7 @@ class Lines:
     def subscribe_bars(self, request: RealTimeBarsRequest, now: float) -> None:
         """Begin with live five-second bars. Raises Refused."""
         instrument = self._gateway.catalogue.one(request.contract)
+        request = in_its_hours(request, instrument)
         if request.what_to_show not in WHAT_TO_SHOW:
             raise Refused(WHAT_TO_SHOW_INVALID)
         if not self._gateway.behaviour.market_data:

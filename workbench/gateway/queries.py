@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, NamedTuple, NoReturn
 from workbench.errors import GatewayError
 from workbench.gateway import answers, history
 from workbench.gateway.asof import SCHEDULE
-from workbench.gateway.contracts import STOCK
+from workbench.gateway.contracts import STOCK, in_its_hours
 from workbench.gateway.keepup import Kept
 from workbench.gateway.pending import Answer
 from workbench.gateway.refusals import (
@@ -54,6 +54,7 @@ class Queries:
     def history(self, request: HistoricalRequest, now: float) -> Iterator[bytes]:
         """Answer with bars or sessions; bars kept up to date are followed by more. Raises Refused."""
         instrument = self._gateway.catalogue.one(request.contract)
+        request = in_its_hours(request, instrument)
         self._check_id(request.req_id)
         try:
             reply = self._found(request, instrument, now)
@@ -71,6 +72,7 @@ class Queries:
     def head(self, request: HeadTimestampRequest, now: float) -> Iterator[bytes]:
         """Answer with the earliest instant of a series; it holds its place until it is cancelled. Raises Refused."""
         instrument = self._gateway.catalogue.one(request.contract)
+        request = in_its_hours(request, instrument)
         self._check_id(request.req_id)
         try:
             value = history.head(request, instrument, self._gateway.tape, now)

@@ -64,10 +64,6 @@ class ReplayTape:
         finer = max((it for it in self._files[symbol] if it < step), default=None)
         return nothing() if finer is None else self._aggregated(symbol, finer, step, begin, end, use_rth=use_rth)
 
-    def seconds(self, symbol: str, begin: int, end: int, *, use_rth: bool) -> BarColumns:
-        """Return the bars of one second whose start lies in `[begin, end)`, in epoch seconds."""
-        return self.bars(symbol, 1, begin, end, use_rth=use_rth)
-
     def window(self, symbols: Sequence[str], begin: int, end: int, *, use_rth: bool) -> Block:
         """Return the bars of five seconds of each symbol whose start lies in `[begin, end)`."""
         return self._windows.window(symbols, begin, end, use_rth=use_rth)

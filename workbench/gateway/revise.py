@@ -22,7 +22,7 @@ import numpy as np
 from workbench.errors import GatewayError
 from workbench.gateway import noise
 from workbench.gateway.hours import hours
-from workbench.gateway.tape import DAY, BarColumns, Floats, Instrument, Seconds, SecondsTape, Tape, streamed, told
+from workbench.gateway.tape import DAY, BarColumns, Floats, Instrument, Seconds, Tape, streamed, told
 
 GRAIN = 4096
 PERIOD = 40  # neighbouring prices of which two become one
@@ -81,12 +81,6 @@ class _Revised:
     def bars(self, symbol: str, step: int, begin: int, end: int, *, use_rth: bool) -> BarColumns:
         """Return the bars of `step` seconds whose start lies in `[begin, end)`, in epoch seconds."""
         return self._revised(self._tape.bars(symbol, step, begin, end, use_rth=use_rth), symbol, step)
-
-    def seconds(self, symbol: str, begin: int, end: int, *, use_rth: bool) -> BarColumns:
-        """Return the bars of one second whose start lies in `[begin, end)`; none where the tape has none."""
-        if not isinstance(self._tape, SecondsTape):
-            return self._tape.bars(symbol, 5, begin, begin, use_rth=use_rth)
-        return self._revised(self._tape.seconds(symbol, begin, end, use_rth=use_rth), symbol, 1)
 
     def _revised(self, bars: BarColumns, symbol: str, step: int) -> BarColumns:
         key = noise.keys(noise.root(self._seed, f"revised {symbol}"), _session(bars.start, step))

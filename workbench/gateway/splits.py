@@ -30,7 +30,6 @@ from workbench.gateway.tape import (
     Floats,
     Instrument,
     Seconds,
-    SecondsTape,
     Tape,
     streamed,
     told,
@@ -147,13 +146,6 @@ class _Adjusted:
         """Return the bars of `step` seconds whose start lies in `[begin, end)`, in epoch seconds."""
         bars = self._tape.bars(symbol, step, begin, end, use_rth=use_rth)
         return self._adjusted(bars, [symbol], np.zeros(len(bars), dtype=np.int64), step)
-
-    def seconds(self, symbol: str, begin: int, end: int, *, use_rth: bool) -> BarColumns:
-        """Return the bars of one second whose start lies in `[begin, end)`; none where the tape has none."""
-        if not isinstance(self._tape, SecondsTape):
-            return self._tape.bars(symbol, 5, begin, begin, use_rth=use_rth)
-        bars = self._tape.seconds(symbol, begin, end, use_rth=use_rth)
-        return self._adjusted(bars, [symbol], np.zeros(len(bars), dtype=np.int64), 1)
 
     def window(self, symbols: Sequence[str], begin: int, end: int, *, use_rth: bool) -> Block:
         """Return the bars of five seconds of each symbol whose start lies in `[begin, end)`."""

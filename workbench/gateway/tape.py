@@ -96,15 +96,10 @@ class Tape(Protocol):
         """Return the start of the earliest bar in epoch seconds, or None when there is none."""
 
     def bars(self, symbol: str, step: int, begin: int, end: int, *, use_rth: bool) -> BarColumns:
-        """Return the bars of `step` seconds whose start lies in `[begin, end)`, in epoch seconds."""
+        """Return the bars of `step` seconds whose start lies in `[begin, end)`, in epoch seconds.
 
-
-@runtime_checkable
-class SecondsTape(Protocol):
-    """A tape that has bars of one second as well."""
-
-    def seconds(self, symbol: str, begin: int, end: int, *, use_rth: bool) -> BarColumns:
-        """Return the bars of one second whose start lies in `[begin, end)`, in epoch seconds."""
+        `step` is one of `STEPS`, or 1; a tape without bars so short returns none.
+        """
 
 
 @runtime_checkable

@@ -20,7 +20,7 @@ from workbench.gateway import answers
 from workbench.gateway.asof import AsOf
 from workbench.gateway.hours import Hours, hours
 from workbench.gateway.realtime import LAST_PRICE_WITHIN, Due
-from workbench.gateway.tape import DAY, BarColumns, Instrument, Tape
+from workbench.gateway.tape import DAY, BarColumns, Instrument, Tape, streamed
 from workbench.gateway.windows import STEP
 
 LIVE, FROZEN, DELAYED, DELAYED_FROZEN = 1, 2, 3, 4
@@ -168,7 +168,7 @@ class Quotes:
         end = int(now // STEP) * STEP
         if end < self._following:  # somebody turned the clock back
             self._begin_at(end)
-        bars = self._tape.bars(self.instrument.key, STEP, self._following, end, use_rth=False)
+        bars = streamed(self._tape, end).bars(self.instrument.key, STEP, self._following, end, use_rth=False)
         self._following = end
         return [tick for row in _rows(bars) for tick in self._traded(*row)]
 
@@ -204,7 +204,8 @@ class Quotes:
         """Return close and start of the last bar with trades, as far as it is near."""
         for span in LAST_PRICE_WITHIN:
             begin = self._following - span
-            bars = self._tape.bars(self.instrument.key, STEP, begin, self._following, use_rth=False)
+            tape = streamed(self._tape, self._following)
+            bars = tape.bars(self.instrument.key, STEP, begin, self._following, use_rth=False)
             traded = np.flatnonzero((bars.volume > 0) | (bars.count > 0))
             if len(traded):
                 return float(bars.close[traded[-1]]), int(bars.start[traded[-1]])
