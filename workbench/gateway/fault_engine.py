@@ -126,7 +126,7 @@ class FaultEngine:
             return None
         if self._orders:
             return 0.0
-        times = [it.due for it in self._triggers if not it.fault.when.message]
+        times = [it.due for it in self._triggers if not it.fault.when.message and self._has_whom_to_strike(it.fault)]
         times += [it.until for it in self._running]
         times += [line.next_due() for line in self._lines.values() if not line.is_clear]
         return min((it for it in times if it < math.inf), default=None)
@@ -157,9 +157,13 @@ class FaultEngine:
             self._running.remove(first)
             self._end(first, now)
         for trigger in self._triggers:
-            if trigger.strikes_at(now):
+            if self._has_whom_to_strike(trigger.fault) and trigger.strikes_at(now):
                 self._strike_all(trigger.fault, now)
         self._triggers = [it for it in self._triggers if not it.is_spent]
+
+    def _has_whom_to_strike(self, fault: Fault) -> bool:
+        """Return whether a fault finds somebody: one of a connection waits until there is one."""
+        return isinstance(fault.action, OnSession) or bool(self._started(fault.when.client))
 
     def _strike_all(self, fault: Fault, now: float) -> None:
         """Let a fault strike that no message has met."""

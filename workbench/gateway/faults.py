@@ -28,7 +28,7 @@ gateway time. `do` is one of (the arguments with their defaults are those of the
 
 An action on a message befalls the message that met `when`, be it a request or an answer. Bytes are those that the
 gateway sends: at a request, or at a time, they are the next message that the client is sent; stall, close and reset
-are at once. A session's fault befalls all clients unless `when` names one.
+are at once, or as soon as there is a client. A session's fault befalls all clients unless `when` names one.
 """
 
 from __future__ import annotations
@@ -171,3 +171,5 @@ class Fault:
     def __post_init__(self) -> None:
         if isinstance(self.action, Refuse):
             require(self.when.is_request, "refuse needs a request as its message, for example reqHistoricalData")
+        if isinstance(self.action, OnSession):
+            self.action.episode()  # a length of time that is none is refused here, not when it strikes
