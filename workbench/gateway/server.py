@@ -18,14 +18,20 @@ import sys
 import threading
 from collections.abc import Callable, Coroutine, Iterable, Iterator
 from contextlib import contextmanager, suppress
+from typing import TypedDict, Unpack
 
 from workbench.errors import GatewayError
+from workbench.gateway.behaviour import Behaviour
 from workbench.gateway.clock import GatewayClock
+from workbench.gateway.control import ControlServer, GatewayStatus
 from workbench.gateway.effects import ComeBack, Effect, GoAway, Hangup, Ignored, MovePort, Reset, Send
 from workbench.gateway.fault_engine import FaultEngine, Order
+from workbench.gateway.fault_script import parse_faults
 from workbench.gateway.faults import Fault
 from workbench.gateway.hours import hours
+from workbench.gateway.pending import AT_ONCE, Latency
 from workbench.gateway.protocol import Gateway, GatewayConnection
+from workbench.gateway.rules import Rulebook
 from workbench.gateway.tape import Tape
 
 log = logging.getLogger(__name__)
@@ -34,6 +40,19 @@ READ_SIZE = 2048  # a score of requests: others get their turn before the next a
 UNREAD_LIMIT = 16 << 20  # bytes that a client may leave unread before it is dropped
 GRACE_S = 1.0  # how long closing waits until clients have read what was sent to them
 HOST = "127.0.0.1"
+HANDSHAKE_S = 10.0  # real seconds in which a client has to start
+MOST_STRANGERS = 256  # connections that have not started; one more drops the oldest of them
+
+
+class Options(TypedDict, total=False):
+    """What a gateway may be given beside its tape, its clock and its address; `GatewayServer` says what it means."""
+
+    faults: Iterable[Fault]
+    rulebook: Rulebook | None
+    rules_clock: Callable[[], float] | None
+    latency: Latency
+    behaviour: Behaviour | None
+    control: bool
 
 
 class GatewayServer:
@@ -47,11 +66,24 @@ class GatewayServer:
         port: int = 0,
         *,
         faults: Iterable[Fault] = (),
+        rulebook: Rulebook | None = None,
+        rules_clock: Callable[[], float] | None = None,
+        latency: Latency = AT_ONCE,
+        behaviour: Behaviour | None = None,
+        control: bool = False,
     ) -> None:
+        """Serve a tape. IB's limits are enforced as far as `rulebook` has them.
+
+        Their windows run in gateway time, or by `rules_clock`, which returns seconds: `time.monotonic`. With `control`
+        the gateway can be driven while it runs, see `control.py`.
+        """
         self._script = tuple(faults)
         self.clock = clock or GatewayClock()
         self.faults = FaultEngine()
-        self._fresh = lambda: Gateway(tape, self.faults)
+        self._fresh: Callable[[], Gateway] = lambda: Gateway(
+            tape, self.faults, rulebook=rulebook, rules_time=_rules_time(rules_clock), latency=latency, behaviour=behaviour
+        )
+        self.control = ControlServer(self) if control else None
         self.gateway = self._fresh()
         self.host = host
         self.port = port
@@ -59,6 +91,7 @@ class GatewayServer:
         self._loop: asyncio.AbstractEventLoop | None = None
         self._moves: set[asyncio.Task[None]] = set()
         self._writers: dict[object, asyncio.StreamWriter] = {}
+        self._strangers: dict[GatewayConnection, asyncio.StreamWriter] = {}
         self._wanted = asyncio.Event()
         self._sleeping_until = math.inf
         self._empty = asyncio.Event()
@@ -73,6 +106,8 @@ class GatewayServer:
             log.warning("the gateway listens on %s: every machine that reaches it may connect", self.host)
         self._server = await self._listen(self.port)
         self._loop = asyncio.get_running_loop()
+        if self.control:
+            await self.control.start()
         for fault in self._script:  # from now on their time counts
             self.faults.inject(fault, self.clock.now())
         self._ticker = asyncio.create_task(self._keep_time())
@@ -88,6 +123,46 @@ class GatewayServer:
             self._script += (fault,)
         else:
             self._loop.call_soon_threadsafe(self._inject, fault)
+
+    def inject_script(self, script: str) -> None:
+        """Let the faults of a script befall the running gateway. Raises GatewayError."""
+        for fault in parse_faults(script):
+            self._inject(fault)
+
+    def status(self) -> GatewayStatus:
+        """Return what the gateway does now."""
+        clock, clients = self.clock, sum(connection.has_started for connection in self._conversations)
+        return GatewayStatus(clock.now(), clock.speed, clock.paused, clients, self.gateway.tape.account)
+
+    def pause(self) -> None:
+        """Let the clock stand. This and what follows are for the gateway's own thread: others use `control`."""
+        self.clock.pause()
+        self._wanted.set()
+
+    def resume(self) -> None:
+        """Let the clock go on."""
+        self.clock.resume()
+        self._wanted.set()
+
+    def set_speed(self, speed: float) -> None:
+        """Let the clock run at another speed."""
+        self.clock.set_speed(speed)
+        self._wanted.set()
+
+    def jump(self, to: float) -> None:
+        """Set the clock: ahead, live bars go on from there; back, every client is hung up on."""
+        before = self.clock.now()
+        self.clock.jump(to)
+        self.gateway.skip(to)
+        if to < before:
+            log.warning("the clock was set back: every client is hung up on")
+            for writer in self._writers.values():
+                writer.close()
+        self._wanted.set()
+
+    @property
+    def _conversations(self) -> list[GatewayConnection]:
+        return [it for it in self._writers if isinstance(it, GatewayConnection)]
 
     def _inject(self, fault: Fault) -> None:
         self.faults.inject(fault, self.clock.now())
@@ -110,6 +185,8 @@ class GatewayServer:
         if self._server is None or self._ticker is None:
             return
         self._server.close()
+        if self.control:
+            await self.control.close()
         for task in (self._ticker, *self._moves):
             task.cancel()
         for hang_up in (asyncio.StreamWriter.close, _abort):
@@ -127,13 +204,19 @@ class GatewayServer:
 
     async def _serve(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         connection = GatewayConnection(self.gateway)
-        self._writers[connection] = writer
+        self._writers[connection] = self._strangers[connection] = writer
         self._empty.clear()
+        if len(self._strangers) > MOST_STRANGERS:  # the one that has kept its place longest without a word
+            _abort(self._strangers.pop(next(iter(self._strangers))))
         try:
-            await self._converse(connection, reader, writer)
+            async with asyncio.timeout(HANDSHAKE_S) as handshake:
+                await self._converse(connection, reader, writer, handshake)
+        except TimeoutError:
+            log.info("a client did not finish its handshake in %g s", HANDSHAKE_S)
         except OSError as error:
             log.info("a client is gone: %s", error)
         finally:
+            self._strangers.pop(connection, None)
             connection.close()
             writer.close()
             with suppress(OSError):
@@ -143,15 +226,27 @@ class GatewayServer:
                 self._empty.set()
 
     async def _converse(
-        self, connection: GatewayConnection, reader: asyncio.StreamReader, writer: asyncio.StreamWriter
+        self,
+        connection: GatewayConnection,
+        reader: asyncio.StreamReader,
+        writer: asyncio.StreamWriter,
+        handshake: asyncio.Timeout,
     ) -> None:
-        while not writer.is_closing() and (data := await reader.read(READ_SIZE)):
+        while not writer.is_closing():
+            data = b"" if connection.behind else await reader.read(READ_SIZE)
+            if not data and not connection.behind:
+                return
             now = self.clock.now()
             self._obey(self.faults.outgoing(connection, connection.receive(data, now), now))
+            if connection.has_started and connection in self._strangers:
+                del self._strangers[connection]
+                handshake.reschedule(None)
             if self._next_due(now) < self._sleeping_until:
                 self._wanted.set()
             if not writer.is_closing():
                 await writer.drain()
+            if connection.behind:
+                await asyncio.sleep(0)  # the others' turn
 
     def _move(self, effect: Effect) -> None:
         """Do what the gateway itself is told: go away, come back, move to another port."""
@@ -209,7 +304,8 @@ class GatewayServer:
         )
 
     def _real_seconds(self, due: float) -> float | None:
-        return None if due == math.inf else self.clock.real_seconds_until(due)
+        seconds = math.inf if due == math.inf else self.clock.real_seconds_until(due)
+        return None if seconds == math.inf else seconds
 
     def _obey(self, orders: Iterable[Order], limit: float = math.inf) -> None:
         """Do to each client what the pure parts say; drop one that leaves more than `limit` bytes unread."""
@@ -234,6 +330,11 @@ class GatewayServer:
                 case Reset(reason=reason):
                     log.warning("reset a client's connection: %s", reason)
                     _reset(writer)
+
+
+def _rules_time(real: Callable[[], float] | None) -> Callable[[float], float]:
+    """Return the time of the rules as a function of gateway time: that time itself, or a clock of their own."""
+    return float if real is None else lambda _now: real()
 
 
 def _report(ticker: asyncio.Task[None]) -> None:
@@ -268,7 +369,7 @@ def serve(
     *,
     on_ready: Callable[[str, int], None],
     until_stdin_closes: bool = False,
-    faults: Iterable[Fault] = (),
+    **options: Unpack[Options],
 ) -> None:
     """Run a gateway until SIGINT or SIGTERM; call `on_ready(host, port)` when it listens.
 
@@ -278,7 +379,7 @@ def serve(
     Raises GatewayError when the address cannot be taken.
     """
     with suppress(KeyboardInterrupt):
-        server = GatewayServer(tape, clock, host, port, faults=faults)
+        server = GatewayServer(tape, clock, host, port, **options)
         asyncio.run(_serve(server, on_ready, until_stdin_closes=until_stdin_closes))
 
 
@@ -312,8 +413,7 @@ def running(
     clock: GatewayClock | None = None,
     host: str = HOST,
     port: int = 0,
-    *,
-    faults: Iterable[Fault] = (),
+    **options: Unpack[Options],
 ) -> Iterator[GatewayServer]:
     """Run a gateway on a thread of its own while the context lasts.
 
@@ -323,7 +423,7 @@ def running(
     loop = asyncio.new_event_loop()
     thread = threading.Thread(target=loop.run_forever, name="gateway", daemon=True)
     thread.start()
-    server = GatewayServer(tape, clock, host, port, faults=faults)
+    server = GatewayServer(tape, clock, host, port, **options)
     try:
         asyncio.run_coroutine_threadsafe(server.start(), loop).result()
         try:
