@@ -58,6 +58,9 @@ class Asker:
         self.taken.append(texts)
         yield Send(encode(15 if texts[0] == "71" else 49, *texts))
 
+    def symbol_of(self, con_id: str) -> str:
+        return {"265598": "AAPL"}.get(con_id, "")
+
 
 def engine_with(action: Action, **when: Any) -> FaultEngine:
     return FaultEngine([Fault(When(**when), action)])
@@ -285,7 +288,27 @@ def test_a_daily_fault_strikes_each_day_on_the_clock_of_the_exchange() -> None:
     assert struck[1::2] == ["Sat 00:15:01", "Sun 00:15:01", "Mon 00:15:01"]
 
 
+def test_a_contract_that_is_named_by_its_id_alone_has_its_symbol() -> None:
+    engine = engine_with(Drop(), message="reqRealTimeBars", symbol="AAPL")
+    client = started(engine)
+
+    for con_id in ("1", "265598"):
+        ask(engine, client, [*BARS[:3], con_id, "", *BARS[5:]])
+
+    assert [texts[3] for texts in client.taken] == ["1"]
+
+
 # The session
+
+
+def test_a_lost_connectivity_is_told_again_and_again() -> None:
+    engine = engine_with(ConnectivityLost(20, every=6), after=10)
+    client = started(engine)
+
+    told = [(now, it[3]) for now in range(40) for it in messages(engine.tick(now))]
+
+    assert told == [(10, "1100"), (16, "1100"), (22, "1100"), (28, "1100"), (30, "1102")]
+    assert client.taken == []
 
 
 def test_a_dead_stream_is_silent_until_it_is_requested_again() -> None:

@@ -6,6 +6,7 @@ lasts, and ends with notices and with the fate of the streams.
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from enum import Enum
@@ -42,6 +43,8 @@ class Episode:
     """What is told, kept back and ended. `symbols` narrows streams and requests; empty means all."""
 
     begin: tuple[Notice, ...] = ()
+    every: float = math.inf
+    """After so many seconds the first notice is told again, and again."""
     told: Notice | None = None
     """Told to each of `streams` under its own request id."""
     seconds: float = 0.0

@@ -39,15 +39,19 @@ class Client(Protocol):
     def take(self, texts: list[str], now: float) -> Iterator[Effect]:
         """Answer a message that has passed."""
 
+    def symbol_of(self, con_id: str) -> str:
+        """Return the symbol of a contract that is asked for by its id alone."""
 
-@dataclass(frozen=True, slots=True)
+
+@dataclass(slots=True)
 class _Running:
-    """An episode that lasts, whom it befalls (None: all), and the client ids it keeps."""
+    """An episode that lasts, whom it befalls (None: all), the client ids it keeps, when it is told again."""
 
     episode: Episode
     until: float
     client_id: int | None
     kept_ids: frozenset[int]
+    again: float
 
     def befalls(self, line: Line) -> bool:
         return self.client_id in (None, line.client_id)
@@ -78,7 +82,7 @@ class FaultEngine:
     def received(self, client: Client, texts: list[str], now: float) -> Iterator[Effect]:
         """Take a message's fields; hand on what passes and return what it is answered."""
         line = self._line(client)
-        message = request(texts)
+        message = request(texts, client.symbol_of)
         if message.name == "startApi" and line.client_id is None:
             line.client_id = _client_id(texts)
         if not self._is_stirred:
@@ -127,7 +131,7 @@ class FaultEngine:
         if self._orders:
             return 0.0
         times = [it.due for it in self._triggers if not it.fault.when.message and self._has_whom_to_strike(it.fault)]
-        times += [it.until for it in self._running]
+        times += [min(it.until, it.again) for it in self._running]
         times += [line.next_due() for line in self._lines.values() if not line.is_clear]
         return min((it for it in times if it < math.inf), default=None)
 
@@ -144,7 +148,9 @@ class FaultEngine:
         self._lines.pop(client, None)
 
     def _line(self, client: Client) -> Line:
-        line = self._lines.setdefault(client, Line())
+        line = self._lines.get(client)
+        if line is None:
+            line = self._lines[client] = Line()
         line.version = client.version
         return line
 
@@ -156,6 +162,10 @@ class FaultEngine:
             first = min(ended, key=lambda it: it.until)
             self._running.remove(first)
             self._end(first, now)
+        for running in [it for it in self._running if it.again <= now]:
+            running.again = now + running.episode.every
+            for line in self._started(running.client_id):
+                self._tell(line, NO_REQUEST, running.episode.begin[:1], now)
         for trigger in self._triggers:
             if self._has_whom_to_strike(trigger.fault) and trigger.strikes_at(now):
                 self._strike_all(trigger.fault, now)
@@ -204,7 +214,9 @@ class FaultEngine:
             if episode.keeps_id:
                 line.put([Piece(ResetEffect("a fault resets it and keeps its id in use"))], now)
         kept = {line.client_id for line in lines} | {only} if episode.keeps_id else set()
-        running = _Running(episode, now + episode.seconds, only, frozenset(it for it in kept if it is not None))
+        running = _Running(
+            episode, now + episode.seconds, only, frozenset(it for it in kept if it is not None), now + episode.every
+        )
         if episode.at_first:
             self._orders.append((None, episode.at_first))
         if episode.seconds > 0:
@@ -324,4 +336,4 @@ def _track(line: Line, message: Message) -> None:
 
 
 def _client_id(texts: list[str]) -> int | None:
-    return int(texts[2]) if len(texts) > 2 and texts[2].isascii() and texts[2].isdigit() else None
+    return int(texts[2]) if len(texts) > 2 and texts[2].isdecimal() and len(texts[2]) < 19 else None

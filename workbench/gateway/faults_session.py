@@ -39,18 +39,23 @@ Streams = Literal["alive", "dead"]
 class ConnectivityLost:
     """1100; no data and no answers from IB for so long; then 1102, or 1101 when data are lost.
 
-    `streams` are those after a 1102; after a 1101 all are gone.
+    `streams` are those after a 1102; after a 1101 all are gone. The 1100 comes again `every` so many seconds.
     """
 
     seconds: float = 60.0
     data: Literal["maintained", "lost"] = "maintained"
     streams: Streams = "alive"
+    every: float = FOR_EVER
+
+    def __post_init__(self) -> None:
+        require(self.every > 0, f"every is {self.every}; give the seconds between two notices")
 
     def episode(self) -> Episode:
         """Return the outage."""
         restored = ConnectivityRestored(self.data, self.streams).episode()
         return Episode(
             begin=(LOST,),
+            every=self.every,
             seconds=length_of_time(self.seconds),
             unanswered=ASKED_OF_IB,
             silent=ALL_STREAMS,

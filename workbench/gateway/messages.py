@@ -6,7 +6,7 @@ sent are told apart by their direction. `Position` counts fields, the message's 
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import NamedTuple
 
@@ -124,16 +124,17 @@ class Message:
     symbol: str = ""
 
 
-def request(texts: Sequence[str]) -> Message:
-    """Name what a client sends.
+def request(texts: Sequence[str], symbol_of: Callable[[str], str]) -> Message:
+    """Name what a client sends; `symbol_of` tells the symbol of a contract that is given by its id alone.
 
-    >>> request(["51", "1", "7"])
+    >>> request(["51", "1", "7"], str)
     Message(name='cancelRealTimeBars', texts=['51', '1', '7'], is_request=True, req_id=7, symbol='')
     """
     name, position = REQUESTS.get(_integer(texts, 0) or 0, ("", Position()))
-    return Message(
-        name, texts, is_request=True, req_id=_integer(texts, position.req_id), symbol=_text(texts, position.symbol)
-    )
+    symbol = _text(texts, position.symbol)
+    if position.symbol and not symbol and (con_id := _text(texts, position.symbol - 1)) not in ("", "0"):
+        symbol = symbol_of(con_id)
+    return Message(name, texts, is_request=True, req_id=_integer(texts, position.req_id), symbol=symbol)
 
 
 def answer(texts: Sequence[str], version: int, symbols: Mapping[int, str]) -> Message:
@@ -155,7 +156,7 @@ def streams(message: Message) -> bool:
 
 def _integer(texts: Sequence[str], place: int | None) -> int | None:
     text = _text(texts, place).removeprefix("-")
-    return int(texts[place or 0]) if text.isascii() and text.isdigit() and len(text) < 20 else None
+    return int(texts[place or 0]) if text.isdecimal() and len(text) < 19 else None
 
 
 def _text(texts: Sequence[str], place: int | None) -> str:

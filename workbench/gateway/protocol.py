@@ -178,6 +178,11 @@ class GatewayConnection:
             effects.append(self._hang_up(str(error)))
         return effects
 
+    def symbol_of(self, con_id: str) -> str:
+        """Return the symbol of a contract id, for faults that are narrowed to one; empty when there is none."""
+        query = asked.ContractQuery(con_id=int(con_id) if con_id.isdecimal() and len(con_id) < 19 else 0)
+        return next((it.symbol for it in self._gateway.catalogue.find(query)), "")
+
     def close(self) -> None:
         """Free what the client held. The shell calls it when the socket is gone."""
         self._stage = Stage.CLOSED
