@@ -12,6 +12,7 @@ from hypothesis import strategies as st
 from workbench.gateway import effects
 from workbench.gateway.effects import ComeBack, Effect, GoAway, Hangup, MovePort, Send
 from workbench.gateway.fault_engine import FaultEngine, Order
+from workbench.gateway.fault_script import action_names
 from workbench.gateway.faults import (
     Action,
     Bust,
@@ -28,6 +29,7 @@ from workbench.gateway.faults import (
     Garbage,
     LiveUpdatesFailed,
     PortReset,
+    Refuse,
     Reorder,
     Reset,
     Restart,
@@ -56,7 +58,7 @@ class Asker:
 
     def take(self, texts: list[str], now: float) -> Iterator[Effect]:
         self.taken.append(texts)
-        yield Send(encode(15 if texts[0] == "71" else 49, *texts))
+        yield Send(encode(15 if texts[:1] == ["71"] else 49, *texts))
 
     def symbol_of(self, con_id: str) -> str:
         return {"265598": "AAPL"}.get(con_id, "")
@@ -227,6 +229,26 @@ def test_a_reordered_message_goes_after_the_next_or_alone_in_time() -> None:
         client = started(engine)
         orders = send(engine, client, 49, 1) + engine.tick(later) + send(engine, client, 62, 1, now=later)
         assert messages(orders) == expected
+
+
+def test_messages_that_are_all_reordered_are_swapped_in_pairs() -> None:
+    engine = engine_with(Reorder(within=float("inf")), message="currentTime", times=0)
+    client = started(engine)
+
+    orders = [it for number in range(6) for it in send(engine, client, 49, 1, number)]
+
+    assert [texts[2] for texts in messages(orders)] == ["1", "0", "3", "2", "5", "4"]
+
+
+def test_messages_that_are_delayed_for_ever_are_not_kept() -> None:
+    engine = engine_with(Delay(float("inf")), message="sent", times=0)
+    client = started(engine)
+    for _ in range(100):
+        send(engine, client, 49, 1)
+        ask(engine, client, ["49", "1"])
+
+    assert engine.next_due() is None
+    assert engine._lines[client]._answers == []
 
 
 def test_a_late_request_is_taken_when_its_time_has_come() -> None:
@@ -461,6 +483,34 @@ def test_faults_that_only_slice_or_wait_never_change_the_messages(
     orders += engine.tick(1e9)
 
     assert messages(orders) == expected
+
+
+anything: st.SearchStrategy[Action] = st.sampled_from(
+    [kind() for kind in action_names().values() if kind not in (Corrupt, Refuse)] + [Corrupt(2, "\x00"), Corrupt(-1)]
+)
+
+
+@given(
+    st.lists(st.builds(Fault, places | st.builds(When, after=st.floats(0, 50)), anything), max_size=6),
+    st.lists(
+        st.tuples(st.sampled_from([BARS, KEPT, ["49", "1"], ["51", "1", "7"], ["", "\x00"], []]), st.floats(0, 30))
+    ),
+)
+def test_no_script_makes_the_engine_fail_or_be_due_for_ever(
+    script: list[Fault], conversation: list[tuple[list[str], float]]
+) -> None:
+    engine, now = FaultEngine(script), 0.0
+    client, other = started(engine), started(engine, 2)
+    for texts, pause in conversation:
+        now += pause
+        ask(engine, client, texts, now)
+        send(engine, other, 50, 3, 7, "1", now=now)
+
+    for _ in range(20_000):  # a dribble is due byte by byte
+        if (due := engine.next_due()) is None:
+            return
+        engine.tick(due)
+    pytest.fail("something is due for ever")
 
 
 @given(st.lists(st.builds(Fault, places, harmless), max_size=3), st.floats(0, 100))

@@ -17,10 +17,10 @@ from workbench.gateway.connectivity import because, port_reset
 from workbench.gateway.effects import Effect, Hangup, Send
 from workbench.gateway.effects import Reset as ResetEffect
 from workbench.gateway.episodes import Episode, Fate
-from workbench.gateway.fault_line import Late, Line, Stream, altered, cut, refusals
+from workbench.gateway.fault_line import Line, Stream, altered, cut, kept_back, refusals
 from workbench.gateway.fault_triggers import Trigger, ready, struck
 from workbench.gateway.faults import Action, Close, Fault, OnBytes, OnMessages, OnSession, Reset, Stall
-from workbench.gateway.faults_bytes import Delay, Piece, Reorder
+from workbench.gateway.faults_bytes import Piece
 from workbench.gateway.messages import CANCELS, HANDSHAKE, LIVE, STREAMS, Message, answer, request, streams
 from workbench.gateway.refusals import ID_IN_USE, NO_REQUEST, Notice
 from workbench.gateway.wire import fields, join
@@ -273,11 +273,9 @@ class FaultEngine:
     ) -> Iterator[Effect]:
         """Hand a request on, as what befalls it says."""
         payload = join(texts)
-        for action in actions:
-            if isinstance(action, Delay | Reorder):
-                seconds = action.seconds if isinstance(action, Delay) else action.within
-                line.requests.append(Late(now + seconds, payload, swapped=isinstance(action, Reorder)))
-                return
+        if (waiting := kept_back(payload, actions, line.requests, now)) is not None:
+            line.requests = waiting
+            return
         for one in altered(payload, actions) if actions else [payload]:
             yield from client.take(fields(one) if actions else texts, now)
         swapped = [it for it in line.requests if it.swapped]

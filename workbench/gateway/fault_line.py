@@ -35,6 +35,19 @@ class Late(NamedTuple):
     swapped: bool = False
 
 
+def kept_back(payload: bytes, actions: list[Action], waiting: list[Late], now: float) -> list[Late] | None:
+    """Return what waits when a message does too, or None when it goes on.
+
+    A message that is to be swapped goes on when another already waits for it: the two are the pair.
+    """
+    for action in actions:
+        if isinstance(action, Delay):
+            return [*waiting, Late(now + action.seconds, payload)] if action.seconds < math.inf else waiting
+        if isinstance(action, Reorder) and not any(it.swapped for it in waiting):
+            return [*waiting, Late(now + action.within, payload, swapped=True)]
+    return None
+
+
 def altered(payload: bytes, actions: list[Action]) -> list[bytes]:
     """Return the messages that come of one, in their order."""
     payloads = [payload]
@@ -91,13 +104,9 @@ class Line:
 
     def send(self, payload: bytes, actions: list[Action], now: float) -> None:
         """Take a message for the client, and what befalls it."""
-        for action in actions:
-            if isinstance(action, Delay):
-                self._answers.append(Late(now + action.seconds, payload))
-                return
-            if isinstance(action, Reorder):
-                self._answers.append(Late(now + action.within, payload, swapped=True))
-                return
+        if (late := kept_back(payload, actions, self._answers, now)) is not None:
+            self._answers = late
+            return
         shape = next((it for it in actions if isinstance(it, OnBytes)), None)
         for one in altered(payload, actions):
             data = frame(one)
