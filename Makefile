@@ -4,10 +4,14 @@ VENV   ?= .venv
 BIN    := $(VENV)/bin
 READY  := $(VENV)/.ready
 
-.PHONY: help demo test lab check format clean
+CLIENTS := .venv-clients
+OTHERS  := ib_async ibapi nautilus-ibapi
+NEEDED_BY_nautilus-ibapi := protobuf
+
+.PHONY: help demo test test-clients lab check format clean
 
 help:  ## Show this list
-	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed 's/:.*## /\t/' | expand -t 12
+	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed 's/:.*## /\t/' | expand -t 14
 
 $(READY): requirements.txt pyproject.toml
 	$(PYTHON) -c 'import sys; sys.exit(not (3, 11) <= sys.version_info < (3, 14) and "workbench needs Python 3.11, 3.12 or 3.13; this is %s.%s: call make PYTHON=python3.12 …" % sys.version_info[:2])'
@@ -21,6 +25,15 @@ demo: $(READY)  ## Run the main job once, on the built-in gateway
 
 test: $(READY)  ## Run every test
 	$(BIN)/python -m pytest
+
+test-clients: $(READY) $(OTHERS:%=$(CLIENTS)/%/.ready)  ## Let four client libraries talk to the built-in gateway
+	WORKBENCH_REQUIRE_CLIENTS=1 $(BIN)/python -m pytest tests/system/test_clients.py
+
+# Each TWS client library in an environment of its own: they overwrite one another's packages.
+$(CLIENTS)/%/.ready: | $(READY)
+	$(BIN)/python -m venv $(@D)
+	$(@D)/bin/python -m pip install --quiet --disable-pip-version-check $* $(NEEDED_BY_$*)
+	touch $@
 
 lab: $(READY)  ## Open JupyterLab on the notebooks
 	$(BIN)/jupyter lab notebooks
@@ -36,4 +49,4 @@ format: $(READY)  ## Put the code into form
 	$(BIN)/ruff check --fix .
 
 clean:  ## Remove the virtual environment and all caches, but no data
-	rm -rf $(VENV) .mypy_cache .ruff_cache .pytest_cache .hypothesis
+	rm -rf $(VENV) $(CLIENTS) .mypy_cache .ruff_cache .pytest_cache .hypothesis

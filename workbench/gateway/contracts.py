@@ -54,9 +54,8 @@ class Catalogue:
         wanted = pattern.strip().upper()
         if not wanted:
             return []
-        ranked = [(_rank(it, wanted), it) for it in self._by_id.values()]
-        hits = sorted([(rank, it.symbol, it.con_id, it) for rank, it in ranked if rank is not None])
-        return [it for *_, it in hits[:MOST_MATCHES]]
+        ranks = {it: rank for it in self._by_id.values() if (rank := _rank(it, wanted)) is not None}
+        return sorted(ranks, key=lambda it: (ranks[it], it.symbol))[:MOST_MATCHES]
 
     def _candidates(self, query: ContractQuery) -> Sequence[Instrument]:
         if query.con_id:
