@@ -6,12 +6,17 @@ What ib_insync does under each is what it was seen to do; it is the reason why o
 from __future__ import annotations
 
 import asyncio
+import socket
+import subprocess
+import sys
 from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
-from contextlib import asynccontextmanager, suppress
+from contextlib import asynccontextmanager, nullcontext, suppress
 from dataclasses import dataclass, field
 from datetime import datetime
 from functools import cache
 from itertools import pairwise
+from pathlib import Path
+from types import SimpleNamespace
 from typing import TYPE_CHECKING, Any
 from zoneinfo import ZoneInfo
 
@@ -19,6 +24,7 @@ import pytest
 
 from workbench.gateway.clock import GatewayClock
 from workbench.gateway.connectivity import REASONS, because
+from workbench.gateway.fault_script import format_faults
 from workbench.gateway.faults import (
     Action,
     Bust,
@@ -55,6 +61,7 @@ from workbench.gateway.faults import (
 )
 from workbench.gateway.server import GatewayServer, running
 from workbench.gateway.simulated import SimulatedTape
+from workbench.gateway.wire import GREETING, encode, frame
 
 if TYPE_CHECKING:
     from ib_insync import IB
@@ -592,6 +599,43 @@ def test_where_the_new_port_is_taken_the_clients_are_ended_and_the_old_one_stays
         await comes_back(desk.gateway)
 
     meet(conversation)
+
+
+@pytest.mark.parametrize(("action", "error"), [(Close(), None), (Reset(), ConnectionResetError)])
+def test_a_close_and_a_reset_differ_on_the_wire(action: Action, error: type[OSError] | None) -> None:
+    fault = Fault(When("reqCurrentTime"), action)
+    with (
+        running(tape(), GatewayClock(MORNING), faults=[fault]) as gateway,
+        socket.create_connection((gateway.host, gateway.port), timeout=LATE_S) as stranger,
+    ):
+        stranger.sendall(GREETING + frame(b"v157..176") + encode(71, 2, 1, None) + encode(49, 1))
+        with pytest.raises(error) if error else nullcontext():
+            while stranger.recv(4096):
+                pass
+
+
+SERVED = "from workbench.cli import main; main()"
+
+
+def test_a_script_is_taken_from_a_file_on_the_command_line(tmp_path: Path) -> None:
+    script = tmp_path / "script.toml"
+    script.write_text(format_faults([Fault(When("historicalData", symbol="AAPL"), Drop())]))
+    arguments = ["gateway", "--embedded", "--port", "0", "--start", "2026-11-20T10:00", "--faults", str(script)]
+
+    async def converse(port: int) -> None:
+        async with client(SimpleNamespace(host="127.0.0.1", port=port)) as desk:
+            assert len(await desk.history("MSFT")) == 7
+            assert await hangs(desk.history("AAPL"))
+            assert len(await desk.history("AAPL")) == 7
+
+    with subprocess.Popen(
+        [sys.executable, "-c", SERVED, *arguments], stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True
+    ) as process:
+        assert process.stdout is not None
+        assert process.stdin is not None
+        asyncio.run(converse(int(process.stdout.readline().split()[2])))
+        process.stdin.close()
+        assert process.wait(LATE_S) == 0
 
 
 def test_an_outage_is_told_to_every_client_or_to_the_one_it_names() -> None:
