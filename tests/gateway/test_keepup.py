@@ -11,6 +11,7 @@ from workbench.gateway.asof import AsOf, shown
 from workbench.gateway.history import BAR_SIZES, bars_between, stamps
 from workbench.gateway.hours import hours
 from workbench.gateway.keepup import Kept, KeptUp
+from workbench.gateway.revise import RevisedTape
 from workbench.gateway.simulated import SimulatedTape
 from workbench.gateway.tape import Instrument
 from workbench.gateway.wire import FrameReader, fields
@@ -149,3 +150,11 @@ def test_nothing_is_told_before_the_first_answer_has_arrived() -> None:
 
     assert not told(up_to_date, now + 9)
     assert told(up_to_date, now + 10)
+
+
+def test_updates_are_what_was_streamed_even_where_history_is_revised() -> None:
+    kept, now = wish("AAPL", "1 min"), at("2026-11-20 12:00:02")
+    plain, revised = begun(kept, now), KeptUp(RevisedTape(tape(), 0.1), 5)
+    revised.keep("client", 7, kept, at("2026-11-20 11:59"), since=now)
+
+    assert told(revised, now + 90) == told(plain, now + 90)

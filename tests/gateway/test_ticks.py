@@ -10,6 +10,7 @@ import pytest
 
 from workbench.gateway.asof import AsOf, shown
 from workbench.gateway.hours import hours
+from workbench.gateway.revise import RevisedTape
 from workbench.gateway.simulated import SimulatedTape
 from workbench.gateway.tape import DAY, Instrument
 from workbench.gateway.ticks import (
@@ -221,3 +222,12 @@ def test_a_subscription_ends_when_it_is_cancelled_or_its_client_goes() -> None:
 )
 def test_the_type_that_is_told_is_what_the_client_gets(wanted: int, moment: str, subscribed: bool, told: int) -> None:
     assert kind_told(wanted, at(moment), subscribed=subscribed) == told
+
+
+def test_ticks_are_what_was_streamed_even_where_history_is_revised() -> None:
+    begin, revised = at("2026-11-20 10:00"), RevisedTape(tape(), 0.1)
+
+    plain, of_revised = (Quotes(AsOf(it, hours(), begin), instrument("AAPL")) for it in (tape(), revised))
+
+    assert of_revised.first() == plain.first()
+    assert of_revised.until(begin + 60) == plain.until(begin + 60)

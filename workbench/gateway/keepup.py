@@ -1,8 +1,8 @@
 """Historical bars that are kept up to date: the unfinished bar again and again, each bar once more when it ends.
 
 Every update is read from the tape as history reads it, as of the same instant, so the last word on a bar is what
-history says of it later. The one thing that differs is a bar that has begun without a trade: IB sends it with volume,
-average and count -1 until one comes or the bar ends.
+history says of it later; of a tape that corrects itself it is what was streamed. The one thing that differs is a bar
+that has begun without a trade: IB sends it with volume, average and count -1 until one comes or the bar ends.
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ from workbench.gateway.asof import AsOf, shown
 from workbench.gateway.history import bars_between, begin_of_bar, stamps
 from workbench.gateway.hours import hours
 from workbench.gateway.realtime import Due
-from workbench.gateway.tape import DAY, BarColumns, Instrument, Tape
+from workbench.gateway.tape import DAY, BarColumns, Instrument, Tape, streamed
 
 NO_TRADES = -1
 
@@ -97,7 +97,7 @@ class KeptUp:
         """Return the messages of all bars from the newest known one on, but for what was told already."""
         if now < progress.since:
             return b""
-        kept, known = progress.kept, AsOf(self._tape, hours(), now)
+        kept, known = progress.kept, AsOf(streamed(self._tape, now), hours(), now)
         bars = bars_between(known, kept.instrument.key, kept.size, progress.begin, math.ceil(now), use_rth=kept.use_rth)
         if not len(bars):
             return b""

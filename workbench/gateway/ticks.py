@@ -153,7 +153,7 @@ class Quotes:
 
     def _begin_at(self, instant: int) -> None:
         self._following = instant
-        self._day = day_at(AsOf(self._tape, self._calendar, instant), self.instrument)
+        self._day = day_at(AsOf(streamed(self._tape, instant), self._calendar, instant), self.instrument)
 
     def first(self) -> list[Tick]:
         """Return all that is known at the begin."""
@@ -187,7 +187,7 @@ class Quotes:
     def _counted(self, start: int, open_: float, high: float, low: float, volume: float) -> Iterator[Tick]:
         told = self._day
         if start >= told.until:
-            self._day = day_at(AsOf(self._tape, self._calendar, start), self.instrument)
+            self._day = day_at(AsOf(streamed(self._tape, start), self._calendar, start), self.instrument)
         if self._day.begin <= start < self._day.end:
             self._day = self._day.after(open_, high, low, volume)
         yield from self._day.ticks(told)
@@ -202,9 +202,9 @@ class Quotes:
 
     def _last_bar(self) -> tuple[float, int] | None:
         """Return close and start of the last bar with trades, as far as it is near."""
+        tape = streamed(self._tape, self._following)
         for span in LAST_PRICE_WITHIN:
             begin = self._following - span
-            tape = streamed(self._tape, self._following)
             bars = tape.bars(self.instrument.key, STEP, begin, self._following, use_rth=False)
             traded = np.flatnonzero((bars.volume > 0) | (bars.count > 0))
             if len(traded):
