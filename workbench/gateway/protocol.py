@@ -159,11 +159,13 @@ class GatewayConnection:
         """Take received bytes at gateway time `now` (epoch seconds); return what to do.
 
         After much has been answered at once the connection is `behind`: the rest waits for the next call, which
-        may bring no bytes, so that nobody's requests keep others from theirs.
+        may bring no bytes, so that nobody's requests keep others from theirs. After a hang-up nothing is taken.
         """
+        self.behind, answered = False, 0
+        if self._stage is Stage.CLOSED:
+            return []
         self._reader.feed(data)
         effects: list[Effect] = []
-        self.behind, answered = False, 0
         try:
             for payload in self._reader.frames():
                 if self._stage is Stage.CLOSED:
