@@ -362,6 +362,15 @@ def test_streams_that_are_gone_are_cancelled_and_their_client_is_not_told() -> N
     assert client.taken[2:] == [["51", "1", "7"], ["25", "1", "8"]]
 
 
+def test_a_stream_that_is_gone_is_told_nothing_more() -> None:
+    engine = FaultEngine([Fault(When(after=10), ConnectivityRestored(data="lost")), Fault(When(after=20), Bust())])
+    client = started(engine)
+    ask(engine, client, BARS)
+    engine.tick(10)
+
+    assert engine.tick(20) == []
+
+
 def test_only_updates_of_history_end_with_10182() -> None:
     engine = engine_with(LiveUpdatesFailed(), after=10)
     client = started(engine)
