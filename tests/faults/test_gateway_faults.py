@@ -470,12 +470,39 @@ def test_a_bust_befalls_one_symbol_and_ends_when_ib_insync_requests_it_again() -
     meet(conversation)
 
 
-def test_updates_of_history_end_with_10182_for_each_request() -> None:
+KEPT = {"endDateTime": "", "barSizeSetting": "5 secs", "durationStr": "600 S", "keepUpToDate": True}
+
+
+def test_updates_of_history_end_with_10182_until_they_are_requested_again() -> None:
     async def conversation(desk: Desk) -> None:
-        bars = await desk.history(endDateTime="", barSizeSetting="5 secs", durationStr="600 S", keepUpToDate=True)
+        bars = await desk.history(**KEPT)
+        count = len(bars)
+        await desk.until(lambda: len(bars) >= count + 3)
+
         desk.strike(LiveUpdatesFailed())
         await desk.until(lambda: bool(desk.errors))
+
         assert [(req_id, code) for req_id, code, _ in desk.errors] == [(bars.reqId, 10182)]
+        assert await is_silent(bars)
+        desk.ib.cancelHistoricalData(bars)
+        again = await desk.history(**KEPT)
+        count = len(again)
+        await desk.until(lambda: len(again) >= count + 3)
+
+    meet(conversation)
+
+
+def test_ticks_fall_silent_on_a_healthy_connection() -> None:
+    async def conversation(desk: Desk) -> None:
+        from ib_insync import Stock
+
+        ticker = desk.ib.reqMktData(Stock("AAPL", "SMART", "USD"))
+        seen: list[float] = []
+        ticker.updateEvent += lambda it: seen.append(it.last)
+        await desk.until(lambda: len(seen) >= 3)
+        desk.strike(Silence(symbols=("AAPL",)))
+        assert await is_silent(seen)
+        assert len(await desk.history()) == 7
 
     meet(conversation)
 
