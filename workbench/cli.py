@@ -43,11 +43,21 @@ def main() -> None:
         sys.exit(INTERRUPTED)
 
 
-@app.command(epilog="Example: `workbench gateway --port 4002 --start 2026-11-20T09:25 --speed 10`")
+GATEWAY_EXAMPLES = """Example: `workbench gateway --port 4002 --start 2026-11-20T09:25 --speed 10`
+
+A session from your own store: `workbench gateway --tape data/historical --start 2026-11-20T09:25`
+
+As slow and as strict as IB: `workbench gateway --rules ib --latency 2`
+"""
+
+
+@app.command(epilog=GATEWAY_EXAMPLES)
 def gateway(
     *,
     host: Annotated[str, typer.Option(help="Address to listen on.")] = "127.0.0.1",
-    port: Annotated[int, typer.Option(help="Port to listen on; 0 takes a free one and prints it.")] = 4002,
+    port: Annotated[
+        int, typer.Option(min=0, max=65535, help="Port to listen on; 0 takes a free one and prints it.")
+    ] = 4002,
     tape: Annotated[str, typer.Option(help="`simulated`, or a FOLDER of bars: SYMBOL/TIMEFRAME.parquet")] = "simulated",
     start: Annotated[str | None, typer.Option(help="Exchange time at which its clock starts; else now.")] = None,
     speed: Annotated[float, typer.Option(help="How many times faster than real time, up to 1000.")] = 1.0,
@@ -60,6 +70,19 @@ def gateway(
         float, typer.Option(help="Let history differ from the stream by up to this share, as 0.01.")
     ] = 0.0,
     faults: Annotated[Path | None, typer.Option(metavar="FILE", help="A script of what goes wrong, see above.")] = None,
+    rules: Annotated[
+        str, typer.Option(help="`ib` enforces IB's limits: pacing, 50 requests at once, lines, messages; or `off`.")
+    ] = "off",
+    rules_clock: Annotated[str, typer.Option(help="Time in which the limits' windows run: `gateway` or `real`.")] = (
+        "gateway"
+    ),
+    lines: Annotated[int, typer.Option(help="Market data lines; half as many messages a second.")] = 100,
+    latency: Annotated[
+        float, typer.Option(metavar="SECONDS", help="How long 1000 historical bars take, in the gateway's time.")
+    ] = 0.0,
+    control: Annotated[
+        bool | None, typer.Option("--control/--no-control", help="Whether `workbench control` may drive it.")
+    ] = None,
     embedded: Annotated[bool, typer.Option("--embedded", hidden=True)] = False,
 ) -> None:
     """Serve a market over IB's own protocol, so that any TWS client can connect.
@@ -86,7 +109,8 @@ def gateway(
     """
     from workbench.gateway.clock import GatewayClock
     from workbench.gateway.fault_script import load_faults
-    from workbench.gateway.launch import format_exchange_time, open_tape, parse_start
+    from workbench.gateway.launch import format_exchange_time, open_rules, open_tape, parse_start
+    from workbench.gateway.pending import Latency
     from workbench.gateway.process import READY
     from workbench.gateway.server import serve
 
@@ -99,8 +123,52 @@ def gateway(
             return
         typer.echo(f"built-in gateway · {market.account} · listening on {bound}:{number}")
         typer.echo(f"its clock: {format_exchange_time(clock.now())}, at {speed:g} times real time. Ctrl-C ends it.")
+        if driven:
+            typer.echo(f"drive it: workbench control pause --port {number}, and resume, jump, speed, status")
 
-    serve(market, clock, host, port, on_ready=on_ready, until_stdin_closes=embedded, faults=script)
+    driven = not embedded if control is None else control
+    book, time_of_rules = open_rules(rules, rules_clock, lines=lines)
+    serve(
+        market,
+        clock,
+        host,
+        port,
+        on_ready=on_ready,
+        until_stdin_closes=embedded,
+        faults=script,
+        rulebook=book,
+        rules_clock=time_of_rules,
+        latency=Latency(per_1000_bars_s=latency),
+        control=driven,
+    )
+
+
+CONTROL_EXAMPLES = """Example: `workbench control jump 2026-11-20T15:55`
+
+Others: `workbench control status`, `workbench control pause`, `workbench control resume`, `workbench control speed 50`,
+`workbench control inject faults.toml --port 4002`
+"""
+
+
+@app.command(epilog=CONTROL_EXAMPLES)
+def control(
+    action: Annotated[str, typer.Argument(help="status, pause, resume, jump, speed or inject.")],
+    value: Annotated[
+        str, typer.Argument(help="jump: exchange time; speed: times real time; inject: a FILE of faults.")
+    ] = "",
+    *,
+    port: Annotated[int, typer.Option(help="The gateway's port; else that of the only one that runs here.")] = 0,
+) -> None:
+    """Drive a running built-in gateway: its clock, and what goes wrong.
+
+    A jump ahead skips what lies between: it is in history, but is not streamed. A jump back hangs up on every client.
+    """
+    from workbench.gateway.control import drive
+    from workbench.gateway.launch import format_exchange_time
+
+    told = drive(action, value, port)
+    pace = "paused" if told.paused else f"at {told.speed:g} times real time"
+    typer.echo(f"{told.account} · {format_exchange_time(told.now)}, {pace} · clients: {told.clients}")
 
 
 @app.command(epilog="Example: `workbench backfill AAPL MSFT -t 15min -t 1day --since 2024-01-01`")
@@ -240,3 +308,6 @@ def _print_series(series: list[SeriesInfo]) -> None:
         timeframe = one.timeframe if one.what_to_show == "TRADES" else f"{one.timeframe} {one.what_to_show}"
         table.add_row(one.symbol, timeframe, first, last, f"{one.bars:,}", f"{one.bytes / 1024:,.0f}")
     Console().print(table)
+    for one in series:
+        if one.problem:
+            typer.secho(f"{one.symbol} {one.timeframe}: {one.problem}", fg="red", err=True)

@@ -2,14 +2,21 @@
 
 from __future__ import annotations
 
+import time
+from collections.abc import Callable
 from datetime import datetime
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from workbench.errors import GatewayError
 from workbench.gateway.hours import NEW_YORK
 from workbench.gateway.tape import Tape
 
+if TYPE_CHECKING:
+    from workbench.gateway.rules import Rulebook
+
 SIMULATED = "simulated"
+MARKET_DATA_LINES = 100
 
 
 def open_tape(name: str, *, seed: int, start: float | None, splits: Path | None = None, revise: float = 0.0) -> Tape:
@@ -39,6 +46,24 @@ def _opened(name: str, *, seed: int, start: float | None) -> Tape:
     from workbench.gateway.replay import ReplayTape
 
     return ReplayTape(Path(name))
+
+
+def open_rules(
+    name: str, clock: str, *, lines: int = MARKET_DATA_LINES
+) -> tuple[Rulebook | None, Callable[[], float] | None]:
+    """Return IB's limits or none of them, and the clock of their windows; None is the gateway's.
+
+    Raises GatewayError.
+    """
+    if name not in ("ib", "off") or clock not in ("gateway", "real"):
+        raise GatewayError(f"rules {name!r} by the clock {clock!r}: write ib or off, and gateway or real")
+    if lines < 1:
+        raise GatewayError(f"an account of {lines} market data lines cannot be; IB's least is {MARKET_DATA_LINES}")
+    if name == "off":
+        return None, None
+    from workbench.gateway.rules import Rulebook, rules_for
+
+    return Rulebook(rules_for(lines)), time.monotonic if clock == "real" else None
 
 
 def parse_start(text: str | None) -> float | None:

@@ -12,6 +12,8 @@ from collections.abc import Sequence
 from typing import IO, Any
 
 from workbench.errors import GatewayError
+from workbench.gateway.control import GatewayControl
+from workbench.gateway.launch import SIMULATED
 
 READY = "ready"
 """What the process writes when it listens: this word, its host and its port."""
@@ -42,6 +44,11 @@ class GatewayProcess:
             self.close()
             raise
 
+    @property
+    def control(self) -> GatewayControl:
+        """What drives it while it runs, when it was started with `--control`."""
+        return GatewayControl.of(self.port)
+
     def close(self) -> None:
         """End the process and wait until it is gone."""
         for pipe in (self._process.stdin, self._process.stdout):
@@ -70,6 +77,19 @@ class GatewayProcess:
         self._errors.seek(0)
         text = self._errors.read().decode(errors="replace").strip()
         return text.splitlines()[-1] if text else f"it said nothing within {_START_TIMEOUT_S:.0f} s"
+
+
+def replay(tape: str = SIMULATED, *, start: str, speed: float = 1.0, seed: int = 1) -> GatewayProcess:
+    """Start a gateway that plays a session from `start` on; close it when done.
+
+    `tape` is a folder of bars, the workbench's own store for one, or the simulated market. `start` is exchange time,
+    `2026-11-20T09:30`. Raises GatewayError.
+
+        gateway = replay("data/historical", start="2026-11-20T09:30", speed=60)
+        desk = workbench.open(f"{gateway.host}:{gateway.port}")
+    """
+    arguments = {"--tape": tape, "--start": start, "--speed": f"{speed:g}", "--seed": str(seed)}
+    return GatewayProcess(["--control", *[text for pair in arguments.items() for text in pair]])
 
 
 def _put_line(stream: IO[str], lines: queue.Queue[str]) -> None:

@@ -155,6 +155,11 @@ class GatewayConnection:
         """Whether the client has shaken hands and told its id."""
         return self._stage is Stage.STARTED
 
+    @property
+    def has_ended(self) -> bool:
+        """Whether nothing more is taken from the client."""
+        return self._stage is Stage.CLOSED
+
     def receive(self, data: bytes, now: float) -> list[Effect]:
         """Take received bytes at gateway time `now` (epoch seconds); return what to do.
 
@@ -162,13 +167,13 @@ class GatewayConnection:
         may bring no bytes, so that nobody's requests keep others from theirs. After a hang-up nothing is taken.
         """
         self.behind, answered = False, 0
-        if self._stage is Stage.CLOSED:
+        if self.has_ended:
             return []
         self._reader.feed(data)
         effects: list[Effect] = []
         try:
             for payload in self._reader.frames():
-                if self._stage is Stage.CLOSED:
+                if self.has_ended:
                     break
                 given = list(self._handle(payload, now))
                 effects += given

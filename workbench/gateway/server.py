@@ -18,12 +18,13 @@ import sys
 import threading
 from collections.abc import Callable, Coroutine, Iterable, Iterator
 from contextlib import contextmanager, suppress
+from pathlib import Path
 from typing import TypedDict, Unpack
 
 from workbench.errors import GatewayError
 from workbench.gateway.behaviour import Behaviour
 from workbench.gateway.clock import GatewayClock
-from workbench.gateway.control import ControlServer, GatewayStatus
+from workbench.gateway.control import ControlServer, GatewayStatus, leave_control_file
 from workbench.gateway.effects import ComeBack, Effect, GoAway, Hangup, Ignored, MovePort, Reset, Send
 from workbench.gateway.fault_engine import FaultEngine, Order
 from workbench.gateway.fault_script import parse_faults
@@ -81,7 +82,12 @@ class GatewayServer:
         self.clock = clock or GatewayClock()
         self.faults = FaultEngine()
         self._fresh: Callable[[], Gateway] = lambda: Gateway(
-            tape, self.faults, rulebook=rulebook, rules_time=_rules_time(rules_clock), latency=latency, behaviour=behaviour
+            tape,
+            self.faults,
+            rulebook=rulebook,
+            rules_time=_rules_time(rules_clock),
+            latency=latency,
+            behaviour=behaviour,
         )
         self.control = ControlServer(self) if control else None
         self.gateway = self._fresh()
@@ -391,11 +397,25 @@ async def _serve(server: GatewayServer, on_ready: Callable[[str, int], None], *,
     if until_stdin_closes:
         threading.Thread(target=_await_end_of_stdin, args=(loop, stop), daemon=True).start()
     await server.start()
+    told = _leave_control_file(server)
     try:
         on_ready(server.host, server.port)
         await stop.wait()
     finally:
+        if told:
+            told.unlink(missing_ok=True)
         await server.close()
+
+
+def _leave_control_file(server: GatewayServer) -> Path | None:
+    """Tell the user's other processes how the gateway is driven; it works without."""
+    if server.control is None:
+        return None
+    try:
+        return leave_control_file(server.port, server.control.port, server.control.token)
+    except GatewayError as error:
+        log.warning("the gateway cannot be driven by `workbench control`: %s", error)
+        return None
 
 
 def _await_end_of_stdin(loop: asyncio.AbstractEventLoop, stop: asyncio.Event) -> None:
