@@ -21,7 +21,10 @@ UPDATES = frozenset({"historicalDataUpdate"})
 MARKET_DATA = frozenset({"realtimeBar", "tickPrice"})
 
 ASKED_OF_IB = frozenset({"reqContractDetails", "reqMatchingSymbols", "reqHeadTimeStamp", "reqHistoricalData"})
-"""Requests that wait for IB's servers. Subscriptions are not among them: they are taken and flow once data do."""
+"""Requests that wait for IB's servers.
+
+Subscriptions are not among them: they are taken, and flow once data do. What TWS does with one is not on record.
+"""
 
 HISTORICAL = frozenset({"reqHistoricalData", "reqHeadTimeStamp"})
 DEFINITIONS = frozenset({"reqContractDetails", "reqMatchingSymbols"})
@@ -63,3 +66,22 @@ class Episode:
     at_first: Effect | None = None
     at_last: Effect | None = None
     """What the gateway itself does when it begins and ends."""
+
+    def is_about(self, symbol: str) -> bool:
+        """Return whether it befalls a symbol."""
+        return not self.symbols or symbol in self.symbols
+
+
+@dataclass(slots=True)
+class Running:
+    """An episode that lasts, whom it befalls (None: all), the client ids it keeps, when it is told again."""
+
+    episode: Episode
+    until: float
+    client_id: int | None
+    kept_ids: frozenset[int]
+    again: float
+
+    def befalls(self, client_id: int | None, symbol: str) -> bool:
+        """Return whether it is about a symbol of a client."""
+        return self.client_id in (None, client_id) and self.episode.is_about(symbol)

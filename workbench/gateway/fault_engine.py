@@ -9,19 +9,18 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterable, Iterator
-from dataclasses import dataclass
 from typing import Protocol
 
 from workbench.gateway import answers
 from workbench.gateway.connectivity import because, port_reset
 from workbench.gateway.effects import Effect, Hangup, Send
 from workbench.gateway.effects import Reset as ResetEffect
-from workbench.gateway.episodes import Episode, Fate
-from workbench.gateway.fault_line import Line, Stream, altered, cut, kept_back, refusals
+from workbench.gateway.episodes import Fate, Running
+from workbench.gateway.fault_line import Line, altered, cut, kept_back, refusals
 from workbench.gateway.fault_triggers import Trigger, ready, struck
 from workbench.gateway.faults import Action, Close, Fault, OnBytes, OnMessages, OnSession, Reset, Stall
 from workbench.gateway.faults_bytes import Piece
-from workbench.gateway.messages import CANCELS, HANDSHAKE, LIVE, STREAMS, Message, answer, request, streams
+from workbench.gateway.messages import CANCELS, HANDSHAKE, LIVE, Message, answer, integer, request
 from workbench.gateway.refusals import ID_IN_USE, NO_REQUEST, Notice
 from workbench.gateway.wire import fields, join
 
@@ -43,23 +42,6 @@ class Client(Protocol):
         """Return the symbol of a contract that is asked for by its id alone."""
 
 
-@dataclass(slots=True)
-class _Running:
-    """An episode that lasts, whom it befalls (None: all), the client ids it keeps, when it is told again."""
-
-    episode: Episode
-    until: float
-    client_id: int | None
-    kept_ids: frozenset[int]
-    again: float
-
-    def befalls(self, line: Line) -> bool:
-        return self.client_id in (None, line.client_id)
-
-    def names(self, symbol: str) -> bool:
-        return not self.episode.symbols or symbol in self.episode.symbols
-
-
 class FaultEngine:
     """All faults of one gateway, and what they have done to each of its connections.
 
@@ -68,7 +50,7 @@ class FaultEngine:
 
     def __init__(self, faults: Iterable[Fault] = (), now: float = 0.0) -> None:
         self._triggers: list[Trigger] = [ready(fault, now) for fault in faults]
-        self._running: list[_Running] = []
+        self._running: list[Running] = []
         self._lines: dict[Client, Line] = {}
         self._orders: list[Order] = []
         self._is_stirred = bool(self._triggers)
@@ -84,9 +66,9 @@ class FaultEngine:
         line = self._line(client)
         message = request(texts, client.symbol_of)
         if message.name == "startApi" and line.client_id is None:
-            line.client_id = _client_id(texts)
+            line.client_id = integer(texts, 2)
         if not self._is_stirred:
-            _track(line, message)
+            line.track(message)
             yield from client.take(texts, now)
             return
         self._catch_up(now)
@@ -97,7 +79,7 @@ class FaultEngine:
         if notice is ID_IN_USE:
             yield Hangup(f"a fault keeps client id {line.client_id} in use")
         if passes:
-            _track(line, message)
+            line.track(message)
             yield from self._take(client, line, texts, actions, now)
 
     def outgoing(self, client: Client, effects: Iterable[Effect], now: float) -> list[Order]:
@@ -209,12 +191,12 @@ class FaultEngine:
         for line in lines:
             self._tell(line, NO_REQUEST, episode.begin, now)
             if episode.told:
-                for req_id in _meant(line, episode):
+                for req_id in line.meant(episode):
                     self._tell(line, req_id, (episode.told,), now)
             if episode.keeps_id:
                 line.put([Piece(ResetEffect("a fault resets it and keeps its id in use"))], now)
         kept = {line.client_id for line in lines} | {only} if episode.keeps_id else set()
-        running = _Running(
+        running = Running(
             episode, now + episode.seconds, only, frozenset(it for it in kept if it is not None), now + episode.every
         )
         if episode.at_first:
@@ -224,14 +206,14 @@ class FaultEngine:
         else:
             self._end(running, now)
 
-    def _end(self, running: _Running, now: float) -> None:
+    def _end(self, running: Running, now: float) -> None:
         episode = running.episode
         if episode.at_last:
             self._orders.append((None, episode.at_last))
         for client, line in self._lines.items():
-            if line.client_id is None or not running.befalls(line):
+            if line.client_id is None or running.client_id not in (None, line.client_id):
                 continue
-            for req_id in _meant(line, episode) if episode.fate is not Fate.ALIVE else []:
+            for req_id in line.meant(episode) if episode.fate is not Fate.ALIVE else []:
                 self._let_die(client, line, req_id, episode.fate, now)
             self._tell(line, NO_REQUEST, episode.end, now)
 
@@ -257,16 +239,11 @@ class FaultEngine:
         """Return why a request is refused, if it is, and whether it passes to the protocol."""
         if message.name == "startApi" and any(line.client_id in it.kept_ids for it in self._running):
             return ID_IN_USE, False
+        episodes = [it.episode for it in self._running if it.befalls(line.client_id, message.symbol)]
+        reasons += [it.refused[message.name] for it in episodes if message.name in it.refused]
         if reasons:
             return because(reasons[0], message.symbol), False
-        for running in self._running:
-            if not (running.befalls(line) and running.names(message.symbol)):
-                continue
-            if reason := running.episode.refused.get(message.name):
-                return because(reason, message.symbol), False
-            if message.name in running.episode.unanswered:
-                return None, False
-        return None, True
+        return None, not any(message.name in it.unanswered for it in episodes)
 
     def _take(
         self, client: Client, line: Line, texts: list[str], actions: list[Action], now: float
@@ -306,32 +283,5 @@ class FaultEngine:
         stream = LIVE.get(message.name)
         return stream is not None and (
             message.req_id in line.dead
-            or any(
-                stream in it.episode.silent and it.befalls(line) and it.names(message.symbol) for it in self._running
-            )
+            or any(stream in it.episode.silent and it.befalls(line.client_id, message.symbol) for it in self._running)
         )
-
-
-def _meant(line: Line, episode: Episode) -> list[int]:
-    """Return the ids of the streams that an episode is about."""
-    return [
-        req_id
-        for req_id, stream in line.streams.items()
-        if stream.kind in episode.streams and (not episode.symbols or stream.symbol in episode.symbols)
-    ]
-
-
-def _track(line: Line, message: Message) -> None:
-    """Know which streams a client has, and of which symbol each request is."""
-    if message.req_id is None:
-        return
-    if message.symbol:
-        line.remember(message.req_id, message.symbol)
-    if streams(message):
-        line.open_stream(message.req_id, Stream(STREAMS[message.name], message.symbol, message.name))
-    elif message.name in CANCELS.values():
-        line.close_stream(message.req_id)
-
-
-def _client_id(texts: list[str]) -> int | None:
-    return int(texts[2]) if len(texts) > 2 and texts[2].isdecimal() and len(texts[2]) < 19 else None

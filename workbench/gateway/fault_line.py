@@ -12,8 +12,10 @@ from dataclasses import dataclass, field
 from typing import NamedTuple
 
 from workbench.gateway.effects import Effect, Hangup, Reset, Send
+from workbench.gateway.episodes import Episode
 from workbench.gateway.faults import Action, OnBytes
 from workbench.gateway.faults_bytes import Corrupt, Delay, Drop, Duplicate, Piece, Refuse, Reorder
+from workbench.gateway.messages import CANCELS, STREAMS, Message, streams
 from workbench.gateway.wire import PREFIX, frame
 
 KNOWN_REQUESTS = 4096  # of each client; enough for any that lives, and a bound for one that floods
@@ -84,18 +86,26 @@ class Line:
             and self._free_at == -math.inf
         )
 
-    def remember(self, req_id: int, symbol: str) -> None:
-        """Know a request's symbol, to find it by the answers."""
-        self.symbols[req_id] = symbol
+    def track(self, message: Message) -> None:
+        """Know which streams the client has, and of which symbol each request is, to find it by the answers."""
+        if message.req_id is None:
+            return
+        if message.symbol:
+            self.symbols[message.req_id] = message.symbol
+        if streams(message):
+            self.streams[message.req_id] = Stream(STREAMS[message.name], message.symbol, message.name)
+            self.dead.discard(message.req_id)
+        elif message.name in CANCELS.values():
+            self.close_stream(message.req_id)
         if len(self.symbols) > KNOWN_REQUESTS:
             self.symbols.pop(next(iter(self.symbols)))
-
-    def open_stream(self, req_id: int, stream: Stream) -> None:
-        """Know that something keeps coming under an id; it is alive."""
-        self.streams[req_id] = stream
-        self.dead.discard(req_id)
         if len(self.streams) > KNOWN_REQUESTS:
             self.close_stream(next(iter(self.streams)))
+
+    def meant(self, episode: Episode) -> list[int]:
+        """Return the ids of the streams that an episode is about."""
+        known = self.streams.items()
+        return [it for it, stream in known if stream.kind in episode.streams and episode.is_about(stream.symbol)]
 
     def close_stream(self, req_id: int) -> None:
         """Forget a stream."""

@@ -130,18 +130,18 @@ def request(texts: Sequence[str], symbol_of: Callable[[str], str]) -> Message:
     >>> request(["51", "1", "7"], str)
     Message(name='cancelRealTimeBars', texts=['51', '1', '7'], is_request=True, req_id=7, symbol='')
     """
-    name, position = REQUESTS.get(_integer(texts, 0) or 0, ("", Position()))
+    name, position = REQUESTS.get(integer(texts, 0) or 0, ("", Position()))
     symbol = _text(texts, position.symbol)
     if position.symbol and not symbol and (con_id := _text(texts, position.symbol - 1)) not in ("", "0"):
         symbol = symbol_of(con_id)
-    return Message(name, texts, is_request=True, req_id=_integer(texts, position.req_id), symbol=symbol)
+    return Message(name, texts, is_request=True, req_id=integer(texts, position.req_id), symbol=symbol)
 
 
 def answer(texts: Sequence[str], version: int, symbols: Mapping[int, str]) -> Message:
     """Name what a client is sent, by the layout of its version; `symbols` are those of its requests."""
-    name, position = ANSWERS.get(_integer(texts, 0) or 0, ("", Position()))
+    name, position = ANSWERS.get(integer(texts, 0) or 0, ("", Position()))
     shifted = name == "contractDetails" and version < MARKET_RULES
-    req_id = _integer(texts, 2 if shifted else position.req_id)
+    req_id = integer(texts, 2 if shifted else position.req_id)
     return Message(
         name, texts, is_request=False, req_id=req_id, symbol=symbols.get(-1 if req_id is None else req_id, "")
     )
@@ -154,9 +154,10 @@ def streams(message: Message) -> bool:
     return message.name in STREAMS
 
 
-def _integer(texts: Sequence[str], place: int | None) -> int | None:
-    text = _text(texts, place).removeprefix("-")
-    return int(texts[place or 0]) if text.isdecimal() and len(text) < 19 else None
+def integer(texts: Sequence[str], place: int | None) -> int | None:
+    """Return the number in a field, or None where there is none."""
+    text = _text(texts, place)
+    return int(text) if text.removeprefix("-").isdecimal() and len(text) < 19 else None
 
 
 def _text(texts: Sequence[str], place: int | None) -> str:
