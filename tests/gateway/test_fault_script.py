@@ -1,11 +1,14 @@
 from __future__ import annotations
 
+import json
+from dataclasses import MISSING, fields
 from pathlib import Path
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from workbench.cli import gateway
 from workbench.errors import GatewayError
 from workbench.gateway import faults
 from workbench.gateway.connectivity import REASONS
@@ -55,17 +58,25 @@ def test_a_script_is_read_as_it_is_written() -> None:
 
 def test_the_example_of_the_module_can_be_used() -> None:
     assert faults.__doc__ is not None
-    lines = faults.__doc__.splitlines()
-    example = "\n".join(line for line in lines if (line.startswith("    ") and "=" in line) or "[[" in line)
+    example = faults.__doc__.partition("in a file:")[2].partition("`when`")[0]
 
     assert [type(it.action).__name__ for it in parse_faults(example)] == ["Truncate", "ConnectivityLost", "Refuse"]
 
 
-def test_every_action_has_a_name_and_the_documentation_lists_it() -> None:
+@pytest.mark.parametrize("name", action_names())
+def test_every_action_is_documented_with_its_arguments_and_their_defaults(name: str) -> None:
     assert faults.__doc__ is not None
-    words = faults.__doc__.split()
+    named = [
+        it.name if it.default is MISSING else f"{it.name} = {json.dumps(it.default).replace('Infinity', 'inf')}"
+        for it in fields(action_names()[name])
+    ]
 
-    assert len(action_names()) == 29
+    assert f"    {name:<24}{', '.join(named)}".rstrip() in faults.__doc__.splitlines()
+
+
+def test_the_help_of_the_command_names_every_action() -> None:
+    words = set((gateway.__doc__ or "").replace(".", " ").split())
+
     assert [name for name in action_names() if name not in words] == []
 
 

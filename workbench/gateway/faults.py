@@ -16,15 +16,57 @@ A script is a list of `Fault(when, action)`. It is written in Python or in a fil
     action = { do = "refuse", reason = "pacing" }
 
 `when` names a time, a message, or a message from a time on (see `When`); without either it is at once. Times are
-gateway time. `do` is one of (the arguments with their defaults are those of the class of that name):
+gateway time. `do` is one of these, with its arguments and their defaults:
 
-    bytes      dribble split truncate garbage wrong-length stall close reset
-    messages   drop duplicate reorder delay corrupt refuse
-    session    connectivity-lost (1100, then 1102 or 1101)   connectivity-restored (1102 or 1101 alone)
-               farm-broken (2103-2106, 2157-2158)   farm-inactive (2107, 2108)   server-broken (2110)
-               live-updates-failed (10182)   bust (10225)   port-reset (1300)   contracts-unknown (200)
-               competing-session (10197)   silence   restart   client-id-stuck (326)
-               nightly-reset   weekend-reset
+    bytes
+    dribble                 every = 0.001
+    split                   size = 7, every = 0.0
+    truncate                keep = 0.5, honest = true
+    garbage                 size = 64, seed = 0
+    wrong-length            by = 1000
+    stall                   seconds = inf
+    close                   keep = 1.0
+    reset                   keep = 0.0
+
+    messages
+    drop
+    duplicate               times = 1
+    corrupt                 field, text = ""
+    delay                   seconds = 1.0
+    reorder                 within = 1.0
+    refuse                  reason = "pacing"
+
+    session
+    connectivity-lost       seconds = 60.0, data = "maintained", streams = "alive", every = inf
+                            1100, then 1102, or 1101 when data are "lost"; streams may be "dead"
+    connectivity-restored   data = "maintained", streams = "alive"
+                            1102 or 1101 alone
+    farm-broken             farm = "market", seconds = 5.0, streams = "alive"
+                            2103 and 2104; "historical" 2105 and 2106; "secdef" 2157 and 2158
+    farm-inactive           farm = "historical", streams = "alive"
+                            2107; "market" 2108
+    server-broken           seconds = 30.0, streams = "alive"
+                            2110
+    live-updates-failed     symbols = []
+                            10182
+    bust                    symbols = []
+                            10225
+    port-reset              port = 0
+                            1300
+    contracts-unknown       seconds = 60.0, symbols = []
+                            200 for valid contracts
+    silence                 seconds = inf, symbols = []
+                            live data stop, all else is well
+    competing-session       seconds = 60.0, symbols = []
+                            10197
+    restart                 seconds = 60.0
+                            connections are refused for so long
+    client-id-stuck         seconds = 60.0
+                            326 for so long after a reset
+    nightly-reset           seconds = 5400.0
+                            1100, 200 and 162 "Request Timed Out", 1102
+    weekend-reset           seconds = 14400.0
+                            the handshake works, requests time out
 
 An action on a message befalls the message that met `when`, be it a request or an answer. Bytes are those that the
 gateway sends: at a request, or at a time, they are the next message that the client is sent; stall, close and reset
