@@ -105,7 +105,7 @@ def gateway(
     `do`, on bytes: dribble split truncate garbage wrong-length stall close reset. On messages: drop duplicate reorder
     delay corrupt refuse. On the session: connectivity-lost connectivity-restored farm-broken farm-inactive
     server-broken live-updates-failed bust port-reset contracts-unknown competing-session silence restart
-    client-id-stuck nightly-reset weekend-reset. `workbench.gateway.faults` has the arguments of each.
+    client-id-stuck nightly-reset weekend-reset. `python -m pydoc workbench.gateway.faults` has the arguments of each.
     """
     from workbench.gateway.clock import GatewayClock
     from workbench.gateway.fault_script import load_faults
