@@ -42,6 +42,7 @@ UNREAD_LIMIT = 16 << 20  # bytes that a client may leave unread before it is dro
 GRACE_S = 1.0  # how long closing waits until clients have read what was sent to them
 HOST = "127.0.0.1"
 HANDSHAKE_S = 10.0  # real seconds in which a client has to start
+BACKLOG = 512  # connections that wait to be taken, all at once: with the strangers fewer than the usual 1024 files
 MOST_STRANGERS = 256  # connections that have not started; one more drops the oldest of them
 
 
@@ -177,7 +178,7 @@ class GatewayServer:
     async def _listen(self, port: int) -> asyncio.Server:
         """Listen on a port and know its number."""
         try:
-            server = await asyncio.start_server(self._serve, self.host, port)
+            server = await asyncio.start_server(self._serve, self.host, port, backlog=BACKLOG)
         except OSError as error:
             raise GatewayError(
                 f"the gateway cannot listen on {self.host}:{port} ({error.strerror or error}). Is TWS, "
