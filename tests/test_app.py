@@ -7,6 +7,7 @@ import subprocess
 import sys
 import threading
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 from datetime import UTC, datetime
 from pathlib import Path
 
@@ -14,7 +15,10 @@ import pandas as pd
 import pytest
 
 import workbench as wb
-from workbench.errors import InvalidInput, InvalidSettings, UnknownContract
+from workbench.errors import InvalidInput, InvalidSettings, SourceMismatch, UnknownContract
+from workbench.gateway.clock import GatewayClock
+from workbench.gateway.server import running
+from workbench.gateway.simulated import SimulatedTape
 from workbench.settings import GatewaySettings, IBSettings, Settings, load_settings
 
 
@@ -56,6 +60,47 @@ def test_the_main_job_in_a_few_lines(desk: wb.Workbench) -> None:
     assert (recorded["symbol"], recorded["timeframe"], recorded["bar_count"]) == ("AAPL", "15min", len(bars))
     assert recorded["start_date"] == bars.index[0]
     assert recorded["end_date"] == bars.index[-1]
+
+
+def test_threads_that_first_use_ib_at_once_share_one_gateway(settings: Settings) -> None:
+    threads = set(threading.enumerate())
+
+    with wb.open(settings=settings) as desk:
+        with ThreadPoolExecutor(4) as pool:
+            managers = list(pool.map(lambda _: desk.ib, range(4)))
+        assert len(set(map(id, managers))) == 1
+
+    assert set(threading.enumerate()) <= threads
+
+
+def test_a_kernel_in_the_notebooks_folder_finds_the_projects_data(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "workbench.toml").write_text("[ib]\nport = 7497\n")
+    (tmp_path / "notebooks").mkdir()
+
+    monkeypatch.chdir(tmp_path)
+    above = load_settings()
+    monkeypatch.chdir(tmp_path / "notebooks")
+    within = load_settings()
+
+    assert within.ib.port == above.ib.port == 7497
+    assert above.data_dir == Path("data")
+    assert within.data_dir == tmp_path / "data"
+    assert within.runs_dir == tmp_path / "papermill_runs"
+
+
+def test_simulated_bars_stay_out_of_the_folder_of_real_ones(settings: Settings, tmp_path: Path) -> None:
+    start = datetime(2026, 11, 20, 22, tzinfo=UTC).timestamp()
+    with running(SimulatedTape(1, start=int(start)), GatewayClock(start)) as gateway:
+        address = f"{gateway.host}:{gateway.port}"
+
+        with wb.open(address) as desk, pytest.raises(SourceMismatch, match="WORKBENCH_DATA_DIR"):
+            desk.backfill("AAPL", "1day", since="2026-11-02", progress=False)
+        with wb.open(address, data_dir=tmp_path / "simulated") as desk:
+            assert desk.backfill("AAPL", "1day", since="2026-11-02", progress=False).added == 15
+
+    assert not (tmp_path / "data" / "historical").exists()
 
 
 def test_the_embedded_gateway_ends_with_the_workbench(settings: Settings) -> None:
@@ -132,7 +177,7 @@ def test_a_malformed_universe_names_the_line(settings: Settings) -> None:
         desk.backfill(timeframes=["1day"], progress=False)
 
 
-def test_markets_do_not_share_a_folder() -> None:
+def test_markets_do_not_share_a_folder(settings: Settings) -> None:
     simulated, replayed = Settings(), Settings(gateway=GatewaySettings(tape="bars"))
     real = Settings(ib=IBSettings(port=7497))
 
@@ -172,4 +217,4 @@ def test_a_session_that_is_not_over_has_no_daily_bar(settings: Settings) -> None
         desk.backfill(["AAPL"], ["1day", "4hour"], since="2026-11-16", progress=False)
 
         assert desk.store.load_bars("AAPL", "1day").index[-1] == datetime(2026, 11, 19, tzinfo=UTC)
-        assert desk.store.load_bars("AAPL", "4hour").index[-1] == pd.Timestamp("2026-11-20 14:30", tz="UTC")
+        assert desk.store.load_bars("AAPL", "4hour").index[-1] == pd.Timestamp("2026-11-19 17:00", tz="UTC")

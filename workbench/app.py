@@ -2,30 +2,37 @@
 
 from __future__ import annotations
 
+import threading
 from collections.abc import Sequence
 from datetime import date, datetime
 from functools import cached_property
+from pathlib import Path
 from types import TracebackType
 from typing import Self
 
+from workbench.errors import InvalidInput, SourceMismatch
 from workbench.gateway.process import GatewayProcess
 from workbench.ib.backfill import DEFAULT_TIMEFRAMES, BackfillReport, download_historical_universe
 from workbench.ib.connection import IBDataManager
 from workbench.ib.dial import IBConnectionConfig
 from workbench.indicators.engine import IndicatorEngine
+from workbench.market.names import as_names
 from workbench.market.universe import Universe, default_universe, parse_universe
 from workbench.settings import GatewaySettings, Settings, load_settings
 from workbench.store.database import DatabaseManager
 from workbench.store.historical import HistoricalDataManager
 
 
-def open_workbench(gateway: str = "", *, settings: Settings | None = None) -> Workbench:
+def open_workbench(
+    gateway: str = "", *, data_dir: str | Path | None = None, settings: Settings | None = None
+) -> Workbench:
     """Open a workbench with the settings of the working folder; use it as a context manager, or close it.
 
-    `gateway` overrules the settings: `127.0.0.1:7497`, or `built-in`. Nothing is connected yet: the first use of
-    `.ib` does that, and starts the built-in gateway when no other is configured. What is stored can be read without.
+    `gateway` (`127.0.0.1:7497`, or `built-in`) and `data_dir` overrule the settings. Nothing is connected yet: the
+    first use of `.ib` does that, and starts the built-in gateway when no other is configured. What is stored can be
+    read without.
     """
-    return Workbench(settings or load_settings(gateway=gateway))
+    return Workbench(settings or load_settings(gateway=gateway, data_dir=data_dir))
 
 
 class Workbench:
@@ -34,6 +41,7 @@ class Workbench:
     def __init__(self, settings: Settings) -> None:
         self.settings = settings
         self.indicators = IndicatorEngine()
+        self._opening = threading.RLock()
         self._gateway: GatewayProcess | None = None
         self._ib: IBDataManager | None = None
 
@@ -63,10 +71,11 @@ class Workbench:
     @property
     def ib(self) -> IBDataManager:
         """The connection to IB, or to the built-in gateway; made when first used, and again when it was lost."""
-        if self._ib is None:
-            self._ib = IBDataManager(self._config(), universe=self.universe)
-        self._ib.connect()
-        return self._ib
+        with self._opening:
+            if self._ib is None:
+                self._ib = IBDataManager(self._config(), universe=self.universe)
+            self._ib.connect()
+            return self._ib
 
     @cached_property
     def db(self) -> DatabaseManager:
@@ -84,12 +93,17 @@ class Workbench:
     def universe(self) -> Universe:
         """The contracts: `universe.csv` in the data folder, or the list that comes with the package."""
         path = self.settings.data_dir / "universe.csv"
-        return parse_universe(path.read_text(encoding="utf-8-sig")) if path.is_file() else default_universe()
+        if not path.is_file():
+            return default_universe()
+        try:
+            return parse_universe(path.read_text(encoding="utf-8-sig"))
+        except (OSError, UnicodeDecodeError, InvalidInput) as error:
+            raise InvalidInput(f"{path}: {error}; save it as CSV in UTF-8") from error
 
     def backfill(
         self,
-        symbols: Sequence[str] = (),
-        timeframes: Sequence[str] = DEFAULT_TIMEFRAMES,
+        symbols: str | Sequence[str] = (),
+        timeframes: str | Sequence[str] = DEFAULT_TIMEFRAMES,
         *,
         since: str | date | datetime | None = None,
         until: str | date | datetime | None = None,
@@ -101,10 +115,11 @@ class Workbench:
 
         See `workbench.download_historical_universe` for `since` and `until`.
         """
+        self._refuse_foreign_source()
         return download_historical_universe(
             self.ib,
             self.store,
-            list(symbols) or list(self.universe),
+            as_names(symbols) or list(self.universe),
             timeframes,
             since=since,
             until=until,
@@ -112,6 +127,16 @@ class Workbench:
             use_rth=use_rth,
             progress=progress,
         )
+
+    def _refuse_foreign_source(self) -> None:
+        """Keep simulated bars out of the data folder that is meant for IB's, unless that was chosen for them."""
+        is_foreign = self.ib.source != "IB" and not self.settings.uses_built_in_gateway
+        if is_foreign and "data_dir" not in self.settings.model_fields_set:
+            raise SourceMismatch(
+                f"{self.ib.config} is no gateway of IB's but a {self.ib.source}; its bars do not belong in "
+                f"{self.settings.data_dir}. Choose a folder for them: data_dir in workbench.toml, WORKBENCH_DATA_DIR, "
+                "or workbench.open(gateway, data_dir=…)"
+            )
 
     def _update(self, symbol: str, timeframe: str) -> BackfillReport:
         """Fill one series from the begin of what is stored up to now, holes and all."""

@@ -73,9 +73,19 @@ class CorruptPart(StoreError):
     def __init__(self, path: Path, reason: str) -> None:
         self.path = path
         super().__init__(
-            f"{path} cannot be read ({reason}). Nothing was changed. To repair: move the file away, then "
-            "backfill the series again; only what the part covered is fetched."
+            f"{path} cannot be read ({reason}). Nothing was changed. To repair: move the file away, then fetch its "
+            f"period again: workbench backfill '{path.parent.parent.name}' -t {path.parent.stem} {_period(path.stem)}"
         )
+
+
+def _period(part: str) -> str:
+    """Return the options of a backfill that fetch a part's period, a year or a month, again."""
+    year, _, month = part.partition("-")
+    if not (year.isdigit() and (month.isdigit() or not month)):
+        return "--since FIRST --until AFTER"
+    begin = int(year) * 12 + int(month or 1) - 1
+    end = begin + (1 if month else 12)
+    return " ".join(f"--{bound} {at // 12}-{at % 12 + 1:02d}-01" for bound, at in (("since", begin), ("until", end)))
 
 
 class SourceMismatch(StoreError):
@@ -129,7 +139,7 @@ class NotebookError(WorkbenchError):
     """A notebook could not be run."""
 
 
-class UnknownNotebook(NotebookError):
+class UnknownNotebook(NotebookError, InvalidInput):
     """No notebook of that name."""
 
 

@@ -1,4 +1,4 @@
-"""Settings: from `workbench.toml` in the working folder, overruled by the environment.
+"""Settings: from `workbench.toml` in the project's folder, overruled by the environment.
 
     # workbench.toml
     data_dir = "data"
@@ -14,13 +14,17 @@
     speed = 10
 
 In the environment: WORKBENCH_DATA_DIR, WORKBENCH_IB__PORT, WORKBENCH_GATEWAY__SPEED and so on.
+
+The project's folder is the nearest one, from the working folder upwards, that holds a `workbench.toml` or a
+`pyproject.toml`: a kernel works in `notebooks/`, the command line above it, and both find the same data. Relative
+folders are relative to it. Without such a folder it is the working folder.
 """
 
 from __future__ import annotations
 
 from pathlib import Path
 
-from pydantic import AliasChoices, BaseModel, ConfigDict, Field, SecretStr, ValidationError
+from pydantic import AliasChoices, BaseModel, ConfigDict, Field, SecretStr, ValidationError, field_validator
 from pydantic_settings import (
     BaseSettings,
     PydanticBaseSettingsSource,
@@ -32,6 +36,15 @@ from workbench.errors import InvalidSettings
 
 FILE = "workbench.toml"
 SIMULATED = "simulated"
+_MARKS = (FILE, "pyproject.toml")
+
+
+def project_folder() -> Path:
+    """Return the folder that settings and relative folders belong to; `.` when it is the working folder."""
+    here = Path.cwd()
+    marked = (folder for folder in (here, *here.parents) if any((folder / mark).is_file() for mark in _MARKS))
+    found = next(marked, here)
+    return Path() if found == here else found
 
 
 class IBSettings(BaseModel):
@@ -62,7 +75,11 @@ class Settings(BaseSettings):
     """All settings of a workbench."""
 
     model_config = SettingsConfigDict(
-        env_prefix="WORKBENCH_", env_nested_delimiter="__", toml_file=FILE, extra="forbid", frozen=True
+        env_prefix="WORKBENCH_",
+        env_nested_delimiter="__",
+        extra="forbid",
+        frozen=True,
+        validate_default=True,
     )
 
     ib: IBSettings = IBSettings()
@@ -84,7 +101,12 @@ class Settings(BaseSettings):
         file_secret_settings: PydanticBaseSettingsSource,  # noqa: ARG003
     ) -> tuple[PydanticBaseSettingsSource, ...]:
         """Take arguments first, then the environment, then the file."""
-        return init_settings, env_settings, TomlConfigSettingsSource(settings_cls)
+        return init_settings, env_settings, TomlConfigSettingsSource(settings_cls, project_folder() / FILE)
+
+    @field_validator("data_dir", "notebooks_dir", "runs_dir")
+    @classmethod
+    def _in_the_project(cls, folder: Path) -> Path:
+        return project_folder() / folder
 
     @property
     def uses_built_in_gateway(self) -> bool:
@@ -104,14 +126,14 @@ class Settings(BaseSettings):
         return self.database_url or SecretStr(f"sqlite:///{(self.market_dir / 'trading.db').as_posix()}")
 
 
-def load_settings(*, gateway: str = "") -> Settings:
+def load_settings(*, gateway: str = "", data_dir: str | Path | None = None) -> Settings:
     """Return the settings that hold in the working folder.
 
-    `gateway` overrules which gateway is used: `host:port`, or `built-in`. Raises `InvalidSettings`, naming each
-    setting that cannot be used.
+    `gateway` overrules which gateway is used: `host:port`, or `built-in`; `data_dir` where data are kept. Raises
+    `InvalidSettings`, naming each setting that cannot be used.
     """
     try:
-        settings = Settings()
+        settings = Settings() if data_dir is None else Settings(data_dir=Path(data_dir))
         return settings if not gateway else settings.model_copy(update={"ib": _overruled(settings.ib, gateway)})
     except ValidationError as error:
         problems = [f"{'.'.join(map(str, one['loc']))}: {one['msg']}" for one in error.errors(include_input=False)]

@@ -405,7 +405,9 @@ print((first, "matplotlib" in sys.modules, "matplotlib.pyplot" in sys.modules))
         ({"style": "sepia"}, "there is no style 'sepia'; there are light, dark"),
         ({"zone": "America/Gotham"}, "there is no time zone 'America/Gotham'"),
         ({"zone": "../evil"}, "there is no time zone"),
-        ({"last": 0}, "last must be at least 1"),
+        ({"last": 0}, "last must be a whole number of bars, at least 1"),
+        ({"last": 2.5}, "last must be a whole number of bars"),
+        ({"size": (0, 0)}, "size is the width and height in inches"),
     ],
 )
 def test_what_is_not_there_cannot_be_asked_for(options: dict[str, object], said: str) -> None:

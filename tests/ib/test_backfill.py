@@ -14,7 +14,7 @@ from pathlib import Path
 import pandas as pd
 import pytest
 
-from tests.ib.conftest import at
+from tests.ib.conftest import NEW_YORK, at
 from workbench.errors import (
     CorruptPart,
     Disconnected,
@@ -43,7 +43,7 @@ def store(tmp_path: Path) -> HistoricalDataManager:
 @pytest.fixture
 def fill(ib: IBDataManager, store: HistoricalDataManager) -> Fill:
     def filled(
-        symbols: list[str], timeframes: list[str], since: str = "2026-10-01", **options: object
+        symbols: list[str] | str, timeframes: list[str] | str, since: str | None = "2026-10-01", **options: object
     ) -> BackfillReport:
         return download_historical_universe(ib, store, symbols, timeframes, since=since, progress=False, **options)
 
@@ -128,7 +128,7 @@ def test_what_lies_before_the_first_bar_is_confirmed_empty_once(store: Historica
 
     assert not first.failed
     assert store.load_bars("AAPL", "4hour").index[0].year == 2024
-    wanted = Interval(parse_moment("2023-06-01"), parse_moment("2025-01-01"))
+    wanted = Interval(parse_moment("2023-06-01", NEW_YORK), parse_moment("2025-01-01", NEW_YORK))
     assert len(store.coverage("AAPL", "4hour").missing(wanted)) == 0
     assert second.requests == 0
 
@@ -151,10 +151,75 @@ def test_the_forming_bar_is_never_stored_and_the_newest_are_asked_for_again(tmp_
     assert filled_at("2026-11-20T17:01:00")[2].requests == 0
 
 
-def test_what_lies_in_the_future_is_not_asked_for(fill: Fill) -> None:
-    report = fill(["AAPL"], ["15min"], since="2026-12-01")
+def test_a_begin_in_the_future_is_refused(fill: Fill) -> None:
+    with pytest.raises(InvalidInterval, match="lies in the future"):
+        fill(["AAPL"], ["15min"], since="2026-12-01")
 
-    assert (report.requests, report.failed) == (0, ())
+
+def test_without_a_begin_it_reaches_back_from_the_end(store: HistoricalDataManager, fill: Fill) -> None:
+    fill("AAPL", "5min", since=None, until="2026-06-06")
+
+    assert store.load_bars("AAPL", "5min").index[0].isoformat() == "2026-03-09T13:30:00+00:00"
+
+
+def test_one_symbol_may_stand_alone_and_one_named_twice_is_fetched_once(fill: Fill) -> None:
+    report = fill(["KO", "KO"], "1day", since="2026-11-02")
+
+    assert [(one.symbol, one.requests) for one in report.series] == [("KO", 1)]
+    assert [one.symbol for one in fill("KO", ["1day"], since="2026-11-02").series] == ["KO"]
+
+
+def test_four_hour_bars_are_whole_when_the_clocks_have_changed_in_between(
+    store: HistoricalDataManager, fill: Fill
+) -> None:
+    """Two weeks before 10:00 in summer time it was 10:00 in winter time, after the first bar had begun."""
+    fill("AAPL", "4hour", since="2026-03-04", until="2026-03-18T14:00Z")
+
+    stored = store.load_bars("AAPL", "4hour")
+    assert stored.index[0].isoformat() == "2026-03-04T14:30:00+00:00"
+    assert len(stored) == 21  # ten sessions, and the bar that starts at 09:30 on the 18th
+
+
+def test_four_hour_bars_wait_for_the_end_of_their_session(store: HistoricalDataManager, fill: Fill) -> None:
+    """Where IB cuts them is not verified."""
+    fill("AAPL", "4hour", since="2026-11-16")
+
+    assert store.load_bars("AAPL", "4hour").index[-1].isoformat() == "2026-11-19T17:00:00+00:00"
+
+
+@pytest.mark.parametrize("timeframe", ["1min", "15min", "1hour", "4hour"])
+def test_requests_end_at_the_edge_of_a_bar(store: HistoricalDataManager, fill: Fill, timeframe: str) -> None:
+    """Bars that start from 15:07:30 to 18:37:30 UTC are wanted; the first and the last edge lie further on."""
+    fill("AAPL", timeframe, since="2026-11-18T15:07:30Z", until="2026-11-18T18:37:30Z")
+
+    edges = {
+        "1min": ("15:08", "18:38"),
+        "15min": ("15:15", "18:45"),
+        "1hour": ("16:00", "19:00"),
+        "4hour": ("17:00", "21:00"),
+    }
+    (covered,) = store.coverage("AAPL", timeframe)
+    assert (f"{covered.begin:%H:%M}", f"{covered.end:%H:%M}") == edges[timeframe]
+    assert f"{store.load_bars('AAPL', timeframe).index[0]:%H:%M}" == edges[timeframe][0]
+
+
+def test_all_hours_in_a_series_of_regular_hours_are_refused(store: HistoricalDataManager, fill: Fill) -> None:
+    fill("AAPL", "15min", since="2026-11-09")
+
+    report = fill("AAPL", "15min", since="2026-11-09", use_rth=False)
+
+    assert [type(one.error) for one in report.failed] == [SourceMismatch]
+    assert "TRADES bars of regular hours from built-in gateway (SIMULATED-1-R1)" in str(report)
+
+
+def test_a_date_begins_before_its_early_hours_and_ends_after_its_late_ones(
+    store: HistoricalDataManager, fill: Fill
+) -> None:
+    fill("SPY", "1hour", since="2026-11-17", until="2026-11-18", use_rth=False)
+
+    local = store.load_bars("SPY", "1hour").index.tz_convert("America/New_York")
+    assert {f"{moment:%m-%d}" for moment in local} == {"11-17"}
+    assert (f"{local[0]:%H:%M}", f"{local[-1]:%H:%M}") == ("04:00", "19:00")
 
 
 def test_an_end_before_its_begin_is_refused(fill: Fill) -> None:
@@ -177,7 +242,7 @@ def test_a_truncated_part_is_reported_and_never_overwritten(store: HistoricalDat
     assert [(one.symbol, type(one.error)) for one in report.failed] == [("AAPL", CorruptPart)]
     assert str(part) in str(report)
     assert part.stat().st_size == 1000
-    with pytest.raises(CorruptPart, match="backfill the series again"):
+    with pytest.raises(CorruptPart, match="workbench backfill 'AAPL' -t 1day --since 2026-01-01 --until 2027-01-01"):
         store.load_bars("AAPL", "1day")
 
     part.unlink()  # what the message says
@@ -220,43 +285,39 @@ def test_when_the_gateway_dies_the_rest_fails_and_the_next_backfill_goes_on(tmp_
     assert {len(store.load_bars(symbol, "1min")) for symbol in symbols} == {390 * 122}
 
 
-INTERRUPTED = """
-import sys
-from workbench.ib.backfill import download_historical_universe
-from workbench.ib.connection import IBDataManager
-from workbench.ib.dial import IBConnectionConfig
-from workbench.store.historical import HistoricalDataManager
-
-port, folder, *symbols = sys.argv[1:]
-with IBDataManager(IBConnectionConfig(port=int(port), client_id=5)) as ib:
-    store = HistoricalDataManager(folder)
-    print(download_historical_universe(ib, store, symbols, ["1min"], since="2026-06-01", until="2026-11-01"))
-"""
-
-
 @pytest.mark.skipif(os.name == "nt", reason="Windows sends no SIGINT to one process")
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGKILL], ids=["Ctrl-C", "SIGKILL"])
 def test_one_that_was_ended_goes_on_where_it_was(market: GatewayServer, tmp_path: Path, number: signal.Signals) -> None:
-    symbols, folder = ["AAPL", "MSFT", "NVDA", "AMZN"], tmp_path / "ended"
-    arguments = [sys.executable, "-c", INTERRUPTED, str(market.port)]
-    child = subprocess.Popen(
-        [*arguments, str(folder), *symbols], stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True
-    )
+    symbols, folder = ["AAPL", "MSFT"], tmp_path / "ended"
+    command = [sys.executable, "-m", "workbench", "backfill", *symbols, "-t", "1min", "--since", "2025-10-01"]
+    command += ["--until", "2026-11-01", "--gateway", f"{market.host}:{market.port}"]
+    whole = HistoricalDataManager(tmp_path / "whole" / "historical")
+
+    def environment(data_dir: Path) -> dict[str, str]:
+        return os.environ | {"WORKBENCH_DATA_DIR": str(data_dir)}
+
+    child = subprocess.Popen(command, env=environment(folder), stdout=subprocess.PIPE, text=True)
     _await_parts(folder, 4)
     child.send_signal(number)
-    said, errors = child.communicate(timeout=60)
+    said, _ = child.communicate(timeout=60)
+    subprocess.run(command, env=environment(tmp_path / "whole"), check=True, capture_output=True)
+    again = subprocess.run(command, env=environment(folder), check=True, capture_output=True, text=True)
+
     if number == signal.SIGINT:
-        assert "interrupted: call it again" in said, errors
-
-    subprocess.run([*arguments, str(folder), *symbols], check=True, capture_output=True)
-    subprocess.run([*arguments, str(tmp_path / "whole"), *symbols], check=True, capture_output=True)
-
-    ended, whole = HistoricalDataManager(folder), HistoricalDataManager(tmp_path / "whole")
+        assert "interrupted: call it again" in said
+        assert child.returncode == 130
+    assert 50 < requests_in(again.stdout) < 110  # of 110: it had ended soon, and did not begin anew
+    ended = HistoricalDataManager(folder / "historical")
     for symbol in symbols:
+        assert ended.coverage(symbol, "1min") == whole.coverage(symbol, "1min")
         pd.testing.assert_frame_equal(
             ended.load_bars(symbol, "1min"), whole.load_bars(symbol, "1min"), check_exact=True
         )
-        assert ended.coverage(symbol, "1min") == whole.coverage(symbol, "1min")
+
+
+def requests_in(report: str) -> int:
+    """Return how many requests a report tells of."""
+    return int(report.split(" requests")[0].rsplit(" ", 1)[1])
 
 
 def _config(gateway: GatewayServer) -> IBConnectionConfig:

@@ -7,6 +7,7 @@ import socket
 import threading
 import time
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import ExitStack
 from datetime import UTC, datetime
 
 import pandas as pd
@@ -62,15 +63,37 @@ def test_two_connections_live_side_by_side(market: GatewayServer) -> None:
         )
 
 
-def test_a_client_id_in_use_is_said_at_once(market: GatewayServer) -> None:
-    with IBDataManager(config(market, client_id=7)):
-        begun = time.monotonic()
+def test_a_client_id_in_use_makes_room_for_the_next(market: GatewayServer, caplog: pytest.LogCaptureFixture) -> None:
+    caplog.set_level("INFO", "workbench.ib")
 
-        with pytest.raises(ConnectionFailed, match=r"client id 7.*already in use.*another client_id") as caught:
-            IBDataManager(config(market, client_id=7)).connect()
+    with IBDataManager(config(market, client_id=7)) as first, IBDataManager(config(market, client_id=7)) as second:
+        assert first.connected
+        assert second.connected
 
-        assert caught.value.code == 326
-        assert time.monotonic() - begun < IBConnectionConfig().timeout
+    assert "client id 7" in caplog.text
+    assert "already in use" in caplog.text
+
+
+def test_when_all_client_ids_are_in_use_the_setting_is_named(market: GatewayServer) -> None:
+    begun = time.monotonic()
+
+    with ExitStack() as stack:
+        for number in range(8):
+            stack.enter_context(IBDataManager(config(market, client_id=20 + number)))
+        with pytest.raises(ConnectionFailed, match=r"client ids 20 to 27 are all in use.*WORKBENCH_IB__CLIENT_ID"):
+            IBDataManager(config(market, client_id=20)).connect()
+
+    assert time.monotonic() - begun < IBConnectionConfig().timeout
+
+
+def test_threads_that_connect_at_once_share_one_connection(market: GatewayServer) -> None:
+    before, manager = set(threading.enumerate()), IBDataManager(config(market))
+
+    with ThreadPoolExecutor(4) as pool:
+        list(pool.map(lambda _: manager.connect(), range(4)))
+    manager.disconnect()
+
+    assert set(threading.enumerate()) <= before
 
 
 def test_without_a_gateway_the_error_says_where_and_what_to_check() -> None:
@@ -161,10 +184,11 @@ def test_what_ib_has_nothing_of_is_an_empty_frame(ib: IBDataManager) -> None:
         (("AAPL", "15 minutes", "5 D"), UnknownTimeframe),
         (("AAPL", "15 mins", "5 days"), InvalidInput),
         (("../evil", "15 mins", "5 D"), InvalidSymbol),
+        (("AAPL", "15 mins", "5 D", "trades"), InvalidInput),
     ],
 )
 def test_bad_arguments_are_refused_before_anything_is_sent(
-    ib: IBDataManager, arguments: tuple[str, str, str], error: type[InvalidInput]
+    ib: IBDataManager, arguments: tuple[str, ...], error: type[InvalidInput]
 ) -> None:
     with pytest.raises(error):
         ib.fetch_historical_bars(*arguments)

@@ -9,7 +9,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from workbench.ib.plan import SESSIONS_A_REQUEST, plan_requests, settled
+from workbench.gateway.durations import begin_of, parse_duration
+from workbench.gateway.hours import hours
+from workbench.ib.plan import SESSIONS_A_REQUEST, HistoryRequest, plan_requests, settled
 from workbench.market.coverage import Coverage, Interval, parse_moment
 from workbench.market.sessions import session_calendar
 from workbench.market.timeframes import TIMEFRAMES
@@ -18,6 +20,12 @@ CALENDAR = session_calendar()
 TIMEFRAME = st.sampled_from(list(TIMEFRAMES.values()))
 MOMENT = st.datetimes(datetime(2015, 1, 1), datetime(2026, 11, 1), timezones=st.just(UTC))  # noqa: DTZ001
 GAP = st.builds(lambda begin, days: Interval(begin, begin + timedelta(days=days)), MOMENT, st.floats(0.01, 400))
+
+
+def begin_of_answer(request: HistoryRequest) -> datetime:
+    """Return where the built-in gateway, which knows nothing of the planner, lets the answer begin."""
+    end = int(request.end.timestamp())
+    return datetime.fromtimestamp(begin_of(parse_duration(request.duration), end, hours(), use_rth=True), UTC)
 
 
 def span(begin: str, end: str) -> Coverage:
@@ -76,18 +84,32 @@ def test_a_request_reaches_back_to_all_that_it_covers(gap: Interval, timeframe) 
                 assert number == len(sessions) <= 365
             case "W":
                 assert number <= 52
-                assert request.end - timedelta(weeks=number) <= sessions[0].begin
+                assert begin_of_answer(request) <= sessions[0].begin
             case "Y":
-                first, end = sessions[0].label, request.end
-                assert (end.year - number, end.month, end.day) <= (first.year, first.month, first.day)
+                assert begin_of_answer(request) <= sessions[0].begin
 
 
-def test_an_answer_that_reaches_the_first_session_settles_all() -> None:
+def test_an_answer_that_reaches_the_begin_settles_all() -> None:
     (request,) = plan_requests(span("2026-11-02", "2026-11-07"), TIMEFRAMES["15min"], CALENDAR)
     limit = datetime(2027, 1, 1, tzinfo=UTC)
 
-    assert settled(request, datetime(2026, 11, 2, 14, 45, tzinfo=UTC), limit=limit) == request.covers
+    assert settled(request, datetime(2026, 11, 2, 14, 30, tzinfo=UTC), limit=limit) == request.covers
+    assert settled(request, datetime(2026, 10, 30, 19, 45, tzinfo=UTC), limit=limit) == request.covers
     assert settled(request, None, limit=limit) == request.covers
+
+
+def test_an_answer_without_the_first_bar_leaves_it_open() -> None:
+    (request,) = plan_requests(span("2026-11-02", "2026-11-07"), TIMEFRAMES["15min"], CALENDAR)
+    second_bar = datetime(2026, 11, 2, 14, 45, tzinfo=UTC)
+
+    assert settled(request, second_bar, limit=datetime(2027, 1, 1, tzinfo=UTC)).begin == second_bar
+
+
+def test_of_minutes_without_trades_an_answer_may_begin_anywhere_in_its_first_session() -> None:
+    (request,) = plan_requests(span("2026-11-02", "2026-11-07"), TIMEFRAMES["1min"], CALENDAR)
+    quiet_open = datetime(2026, 11, 2, 15, 10, tzinfo=UTC)
+
+    assert settled(request, quiet_open, limit=datetime(2027, 1, 1, tzinfo=UTC)) == request.covers
 
 
 def test_an_answer_that_falls_short_leaves_the_rest_open() -> None:

@@ -168,6 +168,23 @@ def test_unsorted_bars_are_refused() -> None:
         calculate(make_bars(walk(100)).iloc[::-1])
 
 
+def test_a_bar_that_occurs_twice_is_refused() -> None:
+    bars = make_bars(walk(100))
+
+    with pytest.raises(InvalidBars, match="none twice"):
+        calculate(pd.concat([bars, bars.iloc[-1:]]))
+
+
+def test_a_column_that_holds_text_is_refused() -> None:
+    with pytest.raises(InvalidBars, match="the column close holds something that is no number"):
+        calculate(make_bars(walk(30)).assign(close="dear"))
+
+
+def test_what_is_no_frame_is_refused() -> None:
+    with pytest.raises(InvalidBars, match="not as NoneType"):
+        calculate(None)
+
+
 def test_a_missing_column_is_named() -> None:
     with pytest.raises(InvalidBars, match="high is missing"):
         calculate(make_bars(walk(100)).drop(columns="high"))

@@ -52,7 +52,17 @@ def test_loading_takes_what_lies_in_the_interval_begin_included_end_not(store: H
     loaded = store.load_bars("AAPL", "15min", start=frame.index[2], end=frame.index[5])
 
     assert list(loaded.index) == list(frame.index[2:5])
-    assert store.load_bars("AAPL", "15min", start="2026-01-01", end=date(2026, 1, 2)).index.equals(frame.index[1:5])
+
+
+def test_a_date_is_that_of_the_exchange_and_of_a_daily_bar_its_label(store: HistoricalDataManager) -> None:
+    """The bar of 02:30 UTC starts at 21:30 in New York, on the evening before."""
+    frame = bars()
+    days = frame.iloc[:3].set_axis(pd.date_range("2026-01-01", periods=3, tz="UTC", unit="us"))
+    store.save_bars("AAPL", "15min", frame)
+    store.save_bars("AAPL", "1day", days)
+
+    assert store.load_bars("AAPL", "15min", "2026-01-01", date(2026, 1, 2)).index.equals(frame.index[2:6])
+    assert store.load_bars("AAPL", "1day", "2026-01-02", "2026-01-03").index.equals(days.index[1:2])
 
 
 @pytest.mark.parametrize("columns", [[], ["close"], ["volume", "close", "open"], ["close", "close"]])
@@ -215,7 +225,7 @@ def test_a_corrupt_part_is_named_wherever_it_is_needed_and_not_where_it_is_not(s
         store.load_bars("AAPL", "15min")
     with pytest.raises(CorruptPart):
         store.coverage("AAPL", "15min")
-    assert len(store.load_bars("AAPL", "15min", start="2026-01-01")) == 9
+    assert len(store.load_bars("AAPL", "15min", start="2026-01-01T00:00Z")) == 9
 
 
 @pytest.mark.parametrize(

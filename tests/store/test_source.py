@@ -21,7 +21,7 @@ def test_the_first_to_save_decides_the_source(tmp_path: Path) -> None:
     assert claim_source(tmp_path, "IB") == "IB"
     assert claim_source(tmp_path, None) == "IB"
     assert read_source(tmp_path) == "IB"
-    with pytest.raises(SourceMismatch, match="holds bars of 'IB'; bars of 'replay' must not mix"):
+    with pytest.raises(SourceMismatch, match="holds bars from IB; bars from replay must not mix"):
         claim_source(tmp_path, "replay")
 
 

@@ -22,6 +22,7 @@ from workbench.display.axis import TimeAxis, time_axis
 from workbench.display.panels import OVERLAYS, PANELS, Canvas, Painter, draw_candles, draw_volume
 from workbench.display.theme import find_theme
 from workbench.errors import InvalidInput
+from workbench.market.names import as_names
 from workbench.market.timeframes import parse_timeframe
 
 if TYPE_CHECKING:
@@ -63,7 +64,10 @@ class Chart:
 
     def save(self, path: Path | str) -> Path:
         """Write the chart to a file whose suffix says the format: .png, .svg or .pdf. Return the path."""
-        self.figure.savefig(path, dpi=SHARPNESS * self.figure.dpi, facecolor=self.figure.get_facecolor())
+        try:
+            self.figure.savefig(path, dpi=SHARPNESS * self.figure.dpi, facecolor=self.figure.get_facecolor())
+        except (OSError, ValueError) as error:
+            raise InvalidInput(f"the chart cannot be saved as {path}: {error}") from error
         return Path(path)
 
 
@@ -72,8 +76,8 @@ def price_chart(
     *,
     symbol: str,
     timeframe: str,
-    panels: Sequence[str] | None = None,
-    overlays: Sequence[str] | None = None,
+    panels: str | Sequence[str] | None = None,
+    overlays: str | Sequence[str] | None = None,
     last: int | None = None,
     style: Literal["light", "dark"] = "light",
     zone: str = "America/New_York",
@@ -91,6 +95,7 @@ def price_chart(
     Raise `InvalidInput` when there is nothing to draw, or something asked for is not there.
     """
     axis_of = parse_timeframe(timeframe)
+    _check_size(size)
     _check_bars(bars, f"{symbol} {timeframe}")
     chosen_panels = _choose("panel", panels, DEFAULT_PANELS, PANELS, bars)
     chosen_overlays = _choose("overlay", overlays, tuple(OVERLAYS), OVERLAYS, bars)
@@ -127,12 +132,17 @@ def _check_bars(bars: pd.DataFrame, series: str) -> None:
 
 
 def _choose(
-    kind: str, asked: Sequence[str] | None, default: tuple[str, ...], known: Mapping[str, Painter], bars: pd.DataFrame
+    kind: str,
+    asked: str | Sequence[str] | None,
+    default: tuple[str, ...],
+    known: Mapping[str, Painter],
+    bars: pd.DataFrame,
 ) -> list[Painter]:
     """Return the painters asked for, or those of the default whose columns are there."""
     if asked is None:
         return [known[name] for name in default if set(known[name].columns) <= set(bars.columns)]
-    for name in asked:
+    names = as_names(asked)
+    for name in names:
         if name not in known:
             near = get_close_matches(name, known, n=1)
             hint = f"did you mean {near[0]}?" if near else f"there are {', '.join(known)}"
@@ -140,12 +150,17 @@ def _choose(
         missing = [column for column in known[name].columns if column not in bars]
         if missing:
             raise InvalidInput(f"the {kind} {name} needs {', '.join(missing)}; calculate the indicators first")
-    return [known[name] for name in asked]
+    return [known[name] for name in names]
+
+
+def _check_size(size: tuple[float, float]) -> None:
+    if not (len(size) == 2 and all(2 <= length <= 100 for length in size)):
+        raise InvalidInput(f"size is the width and height in inches, from 2 to 100, not {size!r}")
 
 
 def _positive(last: int) -> int:
-    if last < 1:
-        raise InvalidInput(f"last must be at least 1 bar, not {last}")
+    if not isinstance(last, int) or last < 1:
+        raise InvalidInput(f"last must be a whole number of bars, at least 1, not {last!r}")
     return last
 
 
@@ -273,7 +288,7 @@ def _draw_time(all_axes: Sequence[Axes], axis: TimeAxis, canvas: Canvas, room: i
 def _write(figure: Figure, canvas: Canvas, title: str, zone: str, source: str | None) -> None:
     """Write the title, the unit of the time axis, and where the bars come from."""
     width, height = figure.get_size_inches()
-    figure.text(LEFT / width, 1 - 0.3 / height, title, fontsize=12, fontweight="bold", va="center")
+    figure.text(LEFT / width, 1 - 0.3 / height, title, fontsize=12, fontweight="bold", va="center", parse_math=False)
     city = zone.rpartition("/")[2].replace("_", " ")
     figure.axes[-1].set_xlabel("session" if canvas.axis.timeframe.is_daily else f"exchange time, {city}")
     if source is not None:

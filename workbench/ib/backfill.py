@@ -7,6 +7,7 @@ twice.
 
 from __future__ import annotations
 
+import logging
 import threading
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
@@ -18,15 +19,19 @@ from typing import NoReturn
 import pandas as pd
 from tqdm.auto import tqdm
 
-from workbench.errors import RequestRefused, WorkbenchError
+from workbench.errors import InvalidInterval, RequestRefused, WorkbenchError
 from workbench.ib.connection import IBDataManager
-from workbench.ib.plan import HistoryRequest, plan_requests, settled
-from workbench.market.contracts import check_symbol
-from workbench.market.coverage import Interval, parse_moment
-from workbench.market.sessions import FIRST_DATE, session_calendar
+from workbench.ib.loop import await_done
+from workbench.ib.plan import HistoryRequest, complete_until, plan_requests, settled
+from workbench.market.contracts import check_symbol, check_what_to_show
+from workbench.market.coverage import Interval
+from workbench.market.names import as_names
+from workbench.market.sessions import FIRST_DATE, parse_bound, session_calendar
 from workbench.market.timeframes import Timeframe, parse_timeframe
 from workbench.store.historical import HistoricalDataManager
 from workbench.store.merge import SaveReport
+
+logger = logging.getLogger(__name__)
 
 DEFAULT_TIMEFRAMES = ("15min", "1hour", "4hour", "1day")
 
@@ -109,8 +114,8 @@ class BackfillReport:
 def download_historical_universe(
     ib: IBDataManager,
     store: HistoricalDataManager,
-    symbols: Sequence[str],
-    timeframes: Sequence[str] = DEFAULT_TIMEFRAMES,
+    symbols: str | Sequence[str],
+    timeframes: str | Sequence[str] = DEFAULT_TIMEFRAMES,
     *,
     since: str | date | datetime | None = None,
     until: str | date | datetime | None = None,
@@ -120,20 +125,22 @@ def download_historical_universe(
 ) -> BackfillReport:
     """Fetch and store what is missing of each symbol and timeframe, and say what came of it.
 
-    `since` and `until` bound the timestamps: dates mean 00:00 UTC, moments carry their zone. Without `since` each
-    timeframe reaches back by `DEFAULT_DAYS`; without `until` up to the newest complete bar. A series that fails is
-    named in the report and does not stop the others. Ctrl-C ends after the requests under way; call again to go on.
+    `since` and `until` bound the timestamps: dates are the exchange's, moments carry their zone. Without `since` each
+    timeframe reaches back by `DEFAULT_DAYS` from the end; without `until` it goes up to the newest complete bar. A
+    series that fails is named in the report and does not stop the others. Ctrl-C ends after the requests under way;
+    call again to go on.
+
+    Raises `InvalidInput` when an argument cannot be used, `IBError` when IB does not tell its time.
     """
-    prices = _Prices(what_to_show, use_rth)
-    begin, end = (None if moment is None else parse_moment(moment) for moment in (since, until))
-    if begin and end:
-        Interval(begin, end)  # refuses an end before its begin
-    symbols, lengths = [check_symbol(symbol) for symbol in symbols], [parse_timeframe(name) for name in timeframes]
+    prices = _Prices(check_what_to_show(what_to_show), use_rth)
+    chosen = [check_symbol(symbol) for symbol in as_names(symbols)]
+    lengths = [parse_timeframe(name) for name in as_names(timeframes)]
     now = ib.current_time()
-    fills = [_SeriesFill(ib, store, symbol, length, prices) for symbol in symbols for length in lengths]
+    wanted = [(length, _wanted(length, since, until, now, use_rth=use_rth)) for length in lengths]
+    fills = [_SeriesFill(ib, store, symbol, length, prices, span, now) for symbol in chosen for length, span in wanted]
     with tqdm(disable=not progress, unit="request", desc="backfill", total=0) as bar:
         for fill in fills:
-            fill.plan(_wanted(fill.timeframe, begin, end, now, prices), now)
+            fill.plan()
             bar.total += len(fill.requests)
         bar.refresh()
         interrupted = _run_all(fills, bar)
@@ -148,16 +155,28 @@ class _Prices:
     use_rth: bool
 
 
-def _wanted(
-    timeframe: Timeframe, begin: datetime | None, end: datetime | None, now: datetime, prices: _Prices
-) -> Interval | None:
-    """Return the span in which complete bars are wanted, or None when it lies in the future."""
-    today = now.replace(hour=0, minute=0, second=0, microsecond=0)
-    first = begin or today - timedelta(days=DEFAULT_DAYS[timeframe.name])
-    complete = session_calendar(use_rth=prices.use_rth).complete_until(now, timeframe)
-    last = complete if end is None else min(end, complete)
-    first = max(first, parse_moment(FIRST_DATE))
-    return Interval(first, last) if first < last else None
+Bound = str | date | datetime | None
+
+
+def _wanted(timeframe: Timeframe, since: Bound, until: Bound, now: datetime, *, use_rth: bool) -> Interval | None:
+    """Return the span in which complete bars are wanted, from bar edge to bar edge; None when no bar is complete yet.
+
+    A request that ended within a bar might get that bar cut off.
+    """
+    calendar = session_calendar(use_rth=use_rth)
+    asked_end = None if until is None else parse_bound(until, timeframe)
+    last = now if asked_end is None else min(asked_end, now)
+    first = last - timedelta(days=DEFAULT_DAYS[timeframe.name]) if since is None else parse_bound(since, timeframe)
+    if asked_end is not None and asked_end <= first:
+        raise InvalidInterval(f"the end {asked_end} does not lie after the begin {first}")
+    if first >= now:
+        raise InvalidInterval(f"{since} lies in the future: it is {now:%Y-%m-%d %H:%M} UTC at the gateway")
+    oldest = parse_bound(FIRST_DATE, timeframe)
+    if first < oldest:
+        logger.warning("history before %s is not kept; the backfill begins there", FIRST_DATE)
+    begin = calendar.first_start(max(first, oldest), timeframe)
+    end = min(calendar.first_start(last, timeframe), complete_until(now, timeframe, calendar))
+    return Interval(begin, end) if begin < end else None
 
 
 def _run_all(fills: Sequence[_SeriesFill], bar: tqdm[NoReturn]) -> bool:
@@ -172,14 +191,12 @@ def _run_all(fills: Sequence[_SeriesFill], bar: tqdm[NoReturn]) -> bool:
     with ThreadPoolExecutor(_IN_FLIGHT, thread_name_prefix="backfill") as pool:
         futures = [pool.submit(fill.run, stopping, on_answer) for fill in fills]
         try:
-            for future in futures:
-                future.result()
-        except BaseException as error:
+            await_done(futures)
+        except KeyboardInterrupt:
             stopping.set()
-            if not isinstance(error, KeyboardInterrupt):
-                raise
-            return True
-    return False
+    for future in futures:
+        future.result()
+    return stopping.is_set()
 
 
 class _SeriesFill:
@@ -192,21 +209,28 @@ class _SeriesFill:
         symbol: str,
         timeframe: Timeframe,
         prices: _Prices,
+        wanted: Interval | None,
+        now: datetime,
     ) -> None:
         self.timeframe = timeframe
         self.requests: list[HistoryRequest] = []
         self._ib, self._store, self._symbol, self._prices = ib, store, symbol, prices
         self._calendar = session_calendar(use_rth=prices.use_rth)
-        self._final = self._calendar.complete_until(parse_moment(FIRST_DATE), timeframe)
+        self._wanted, self._final = wanted, complete_until(now - SETTLE, timeframe, self._calendar)
         self._answered, self._saved = 0, SaveReport()
         self._error: WorkbenchError | None = None
 
-    def plan(self, wanted: Interval | None, now: datetime) -> None:
-        """Find out what is missing in `wanted`."""
-        self._final = self._calendar.complete_until(now - SETTLE, self.timeframe)
-        self._wanted = wanted
+    def plan(self) -> None:
+        """Find out what is missing."""
         with self._recorded():
-            self.requests = self._missing(wanted)
+            self._store.refuse_others(
+                self._symbol,
+                str(self.timeframe),
+                source=self._ib.source,
+                what_to_show=self._prices.what_to_show,
+                use_rth=self._prices.use_rth,
+            )
+            self.requests = self._missing(self._wanted)
 
     def run(self, stopping: threading.Event, on_answer: Callable[[int], None]) -> None:
         """Answer the planned requests, then those for what the answers left open."""

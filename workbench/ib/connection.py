@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
+import threading
 from collections.abc import Coroutine
 from datetime import UTC, datetime
 from types import TracebackType
@@ -12,12 +13,13 @@ from typing import TYPE_CHECKING, Any, Self, TypeVar
 import pandas as pd
 
 from workbench.errors import Disconnected, PacingViolation, RequestTimeout
-from workbench.ib.dial import IBConnectionConfig, dial, hang_up, source_of
+from workbench.ib.dial import IBConnectionConfig, dial_any, hang_up, source_of
 from workbench.ib.history import request_bars, request_head_timestamp
 from workbench.ib.loop import LoopThread
 from workbench.ib.pacing import LIMITS, SMALL_BARS_S, Ask, Pacer
-from workbench.ib.plan import HistoryRequest
+from workbench.ib.plan import HistoryRequest, complete_until
 from workbench.ib.translate import check_duration, parse_bar_size
+from workbench.market.contracts import check_what_to_show
 from workbench.market.coverage import as_utc
 from workbench.market.sessions import session_calendar
 from workbench.market.universe import Universe, default_universe
@@ -50,6 +52,7 @@ class IBDataManager:
         self.universe = universe or default_universe()
         self._thread: LoopThread | None = None
         self._ib: ib_insync.IB | None = None
+        self._changing = threading.RLock()
         self._pacer = Pacer(LIMITS if self.config.paced else ())
         self._clock_lock = asyncio.Lock()
         self._clock_read: tuple[float, datetime] | None = None  # loop time, IB's time
@@ -79,15 +82,16 @@ class IBDataManager:
 
     def connect(self) -> None:
         """Connect; do nothing when connected already. Raises `ConnectionFailed`, saying what to check."""
-        if self.connected:
-            return
-        self.disconnect()
-        self._thread = LoopThread(f"ib {self.config}")
-        try:
-            self._ib = self._thread.run(dial(self.config))
-        except BaseException:
+        with self._changing:
+            if self.connected:
+                return
             self.disconnect()
-            raise
+            self._thread = LoopThread(f"ib {self.config}")
+            try:
+                self._ib = self._thread.run(dial_any(self.config))
+            except BaseException:
+                self.disconnect()
+                raise
         logger.info("connected to %s", self.config)
 
     async def connect_async(self) -> None:
@@ -96,6 +100,10 @@ class IBDataManager:
 
     def disconnect(self) -> None:
         """End the connection; requests under way fail with `Disconnected`."""
+        with self._changing:
+            self._disconnect()
+
+    def _disconnect(self) -> None:
         thread, ib, self._thread, self._ib = self._thread, self._ib, None, None
         self._clock_read = None
         if thread is None:
@@ -190,9 +198,9 @@ class IBDataManager:
         request = HistoryRequest(
             parse_bar_size(bar_size), check_duration(duration), as_utc(end) if end is not None else None
         )
-        bars = await self._request(symbol, request, what_to_show, use_rth=use_rth)
+        bars = await self._request(symbol, request, check_what_to_show(what_to_show), use_rth=use_rth)
         now = await self._current_time()
-        limit = session_calendar(use_rth=use_rth).complete_until(now, request.timeframe)
+        limit = complete_until(now, request.timeframe, session_calendar(use_rth=use_rth))
         return bars[bars.index < limit]
 
     async def _request(self, symbol: str, request: HistoryRequest, what_to_show: str, *, use_rth: bool) -> pd.DataFrame:

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import asyncio
-from dataclasses import dataclass
+import logging
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
 from workbench.errors import ConnectionFailed, IBError
@@ -12,7 +13,10 @@ from workbench.ib.translate import to_error
 if TYPE_CHECKING:
     import ib_insync
 
+logger = logging.getLogger(__name__)
+
 _CLIENT_ID_IN_USE = 326
+_CLIENT_IDS = 8
 _PORTS = {7497: "TWS paper", 7496: "TWS live", 4002: "IB Gateway paper", 4001: "IB Gateway live"}
 
 
@@ -20,6 +24,7 @@ _PORTS = {7497: "TWS paper", 7496: "TWS live", 4002: "IB Gateway paper", 4001: "
 class IBConnectionConfig:
     """Where IB listens: TWS paper 7497, TWS live 7496, IB Gateway paper 4002, live 4001.
 
+    When another program holds `client_id`, one of the next seven is taken.
     `timeout` is in seconds and bounds the connecting; `request_timeout_s` bounds each historical request.
     `paced` keeps IB's limits on requests; a gateway that enforces none needs it not.
     """
@@ -35,6 +40,21 @@ class IBConnectionConfig:
     def __str__(self) -> str:
         named = f" ({_PORTS[self.port]})" if self.port in _PORTS else ""
         return f"{self.host}:{self.port}{named}"
+
+
+async def dial_any(config: IBConnectionConfig) -> ib_insync.IB:
+    """Open a connection under the configured client id, or under one of the next when other programs hold it."""
+    for client_id in range(config.client_id, config.client_id + _CLIENT_IDS):
+        try:
+            return await dial(replace(config, client_id=client_id))
+        except ConnectionFailed as error:
+            if error.code != _CLIENT_ID_IN_USE:
+                raise
+            logger.info("%s; trying the next one", error)
+    raise ConnectionFailed(
+        f"{config}: the client ids {config.client_id} to {client_id} are all in use. End a program that holds one, or "
+        "choose another with client_id under [ib] in workbench.toml, or WORKBENCH_IB__CLIENT_ID"
+    )
 
 
 async def dial(config: IBConnectionConfig) -> ib_insync.IB:

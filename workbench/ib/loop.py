@@ -8,11 +8,19 @@ from __future__ import annotations
 
 import asyncio
 import threading
-from collections.abc import Coroutine
-from concurrent.futures import Future
+from collections.abc import Collection, Coroutine
+from concurrent.futures import Future, wait
 from typing import Any, TypeVar
 
 T = TypeVar("T")
+
+_SLICE_S = 0.2
+
+
+def await_done(futures: Collection[Future[Any]]) -> None:
+    """Wait until all are done, in slices: some libraries (polars) leave a plain wait deaf to Ctrl-C."""
+    while wait(futures, timeout=_SLICE_S).not_done:
+        pass
 
 
 class LoopThread:
@@ -34,10 +42,11 @@ class LoopThread:
             raise RuntimeError("a blocking call on the IB thread would wait for itself; await the async twin")
         future = self.submit(coroutine)
         try:
-            return future.result()
+            await_done([future])
         except BaseException:
             future.cancel()
             raise
+        return future.result()
 
     def close(self) -> None:
         """Cancel what still runs, then end the loop and its thread."""

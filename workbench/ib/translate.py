@@ -121,7 +121,6 @@ _NEXT_STEPS: dict[type[IBError], str] = {
     UnknownContract: "check the symbol, its kind and its primary exchange in data/universe.csv",
     NoPermission: "subscribe to the market data in IB's Client Portal, or leave the symbol out",
     PacingViolation: "wait a minute, then repeat the request",
-    ConnectionFailed: "choose another client_id, or end the program that holds this one",
 }
 
 

@@ -6,7 +6,10 @@ import re
 from dataclasses import dataclass
 from typing import Literal
 
-from workbench.errors import InvalidSymbol
+from workbench.errors import InvalidInput, InvalidSymbol
+
+WHAT_TO_SHOW = ("TRADES", "MIDPOINT", "BID", "ASK")
+"""The prices of which bars are kept."""
 
 Kind = Literal["stock", "etf", "index"]
 Folder = Literal["stocks", "indices"]
@@ -50,6 +53,13 @@ def check_symbol(symbol: str) -> str:
             "10 characters at most"
         )
     return symbol
+
+
+def check_what_to_show(what_to_show: str) -> str:
+    """Return what_to_show, or raise `InvalidInput` when it is none that is kept."""
+    if what_to_show not in WHAT_TO_SHOW:
+        raise InvalidInput(f"{what_to_show!r} is no what_to_show; there are {', '.join(WHAT_TO_SHOW)}")
+    return what_to_show
 
 
 def folder_name(symbol: str) -> str:

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
-from datetime import UTC, date, datetime, time
+from datetime import UTC, date, datetime, time, tzinfo
 
 from workbench.errors import InvalidInterval
 
@@ -106,11 +106,11 @@ def as_utc(moment: datetime) -> datetime:
     return datetime.combine(utc.date(), utc.time(), tzinfo=UTC)
 
 
-def parse_moment(value: str | date | datetime) -> datetime:
+def parse_moment(value: str | date | datetime, zone: tzinfo = UTC) -> datetime:
     """Return the instant in UTC that a user means.
 
-    A date, or text like `2026-11-20`, is that date at 00:00 UTC, before any session of that date; a moment with
-    hours must carry its zone (`2026-11-20T14:30Z`).
+    A date, or text like `2026-11-20`, is that date at 00:00 in `zone`; a moment with hours must carry its own
+    (`2026-11-20T14:30Z`).
 
     >>> parse_moment("2026-11-20").isoformat()
     '2026-11-20T00:00:00+00:00'
@@ -118,13 +118,13 @@ def parse_moment(value: str | date | datetime) -> datetime:
     if isinstance(value, datetime):
         return as_utc(value)
     if isinstance(value, date):
-        return datetime.combine(value, time(), tzinfo=UTC)
+        return datetime.combine(value, time(), tzinfo=zone).astimezone(UTC)
     if not isinstance(value, str):
         raise InvalidInterval(f"{value!r} is no date; write 2026-11-20 or 2026-11-20T14:30Z")
     text = value.strip()
     try:
         if len(text) <= len("2026-11-20"):
-            return parse_moment(date.fromisoformat(text))
+            return parse_moment(date.fromisoformat(text), zone)
         return as_utc(datetime.fromisoformat(text))
     except InvalidInterval:
         raise

@@ -13,6 +13,7 @@ from zoneinfo import ZoneInfo
 
 import numpy as np
 
+from workbench.market.coverage import parse_moment
 from workbench.market.timeframes import Timeframe
 
 EXCHANGE_ZONE = ZoneInfo("America/New_York")
@@ -73,15 +74,35 @@ class SessionCalendar:
         Every bar whose timestamp lies before it is complete: its interval has passed, on the exchange's clock and
         cut at the session's end.
         """
-        closed = int(np.searchsorted(self._ends, _utc(as_of), side="right")) - 1
-        if closed < 0:
+        closed = self._closed(as_of)
+        if closed is None:
             return self._session(0).label_utc
         if timeframe.is_daily:
-            return self._session(closed).label_utc + timedelta(days=1)
-        wall = as_of.astimezone(EXCHANGE_ZONE)
-        midnight = wall.replace(hour=0, minute=0, second=0, microsecond=0)
-        steps = (as_of - midnight.astimezone(UTC)) // timeframe.length
-        return max(midnight.astimezone(UTC) + steps * timeframe.length, self._session(closed).end)
+            return closed.label_utc + timedelta(days=1)
+        return max(_floor(as_of, timeframe), closed.end)
+
+    def closed_until(self, as_of: datetime) -> datetime:
+        """Return the end of the last session that has ended at `as_of`."""
+        closed = self._closed(as_of)
+        return self._session(0).begin if closed is None else closed.end
+
+    def first_start(self, moment: datetime, timeframe: Timeframe) -> datetime:
+        """Return the first instant from `moment` on at which a bar can start, or a session ends.
+
+        Between the two no bar starts, so the bars that start from the one on are those that start from the other on.
+        """
+        if timeframe.is_daily:
+            midnight = moment.replace(hour=0, minute=0, second=0, microsecond=0)
+            return midnight if midnight == moment else midnight + timedelta(days=1)
+        edge = _floor(moment, timeframe)
+        edge = edge if edge == moment else edge + timeframe.length
+        near = self.during(moment - timedelta(days=1), edge, timeframe)
+        cuts = [cut for session in near for cut in (session.begin, session.end) if moment <= cut]
+        return min([edge, *cuts])
+
+    def _closed(self, as_of: datetime) -> Session | None:
+        index = int(np.searchsorted(self._ends, _utc(as_of), side="right")) - 1
+        return self._session(index) if index >= 0 else None
 
     def _session(self, index: int) -> Session:
         label, begin, end = (array[index].item() for array in (self._labels, self._begins, self._ends))
@@ -92,6 +113,21 @@ class SessionCalendar:
 def session_calendar(*, use_rth: bool = True) -> SessionCalendar:
     """Return the calendar, read once."""
     return SessionCalendar(use_rth=use_rth)
+
+
+def parse_bound(value: str | date | datetime, timeframe: Timeframe) -> datetime:
+    """Return the instant in UTC from which on, or before which, a user wants bars.
+
+    A date is that date on the exchange's clock, so it comes before all its hours, the early ones too; for daily bars,
+    which carry their date at 00:00 UTC, it is that.
+    """
+    return parse_moment(value, UTC if timeframe.is_daily else EXCHANGE_ZONE)
+
+
+def _floor(moment: datetime, timeframe: Timeframe) -> datetime:
+    """Return the step of the exchange's clock that `moment` lies in."""
+    midnight = moment.astimezone(EXCHANGE_ZONE).replace(hour=0, minute=0, second=0, microsecond=0).astimezone(UTC)
+    return midnight + (moment - midnight) // timeframe.length * timeframe.length
 
 
 def _utc(moment: datetime) -> np.datetime64:

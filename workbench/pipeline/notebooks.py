@@ -72,7 +72,8 @@ def _names(path: Path) -> list[str]:
 
 def _not_found(name: str, folder: Path, found: list[Path], notebooks: list[Path]) -> str:
     if not notebooks:
-        return f"There is no notebook in {folder}."
+        setting = "notebooks_dir in workbench.toml, or WORKBENCH_NOTEBOOKS_DIR"
+        return f"There is no notebook in {folder}; work in the project's folder, or name theirs by {setting}."
     if found:
         return f"{name} may be any of {', '.join(path.stem for path in found)}."
     known = {known: path.stem for path in notebooks for known in _names(path)}

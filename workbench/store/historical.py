@@ -11,7 +11,6 @@ prices never mix.
 from __future__ import annotations
 
 import logging
-import re
 from collections.abc import Callable, Sequence
 from datetime import UTC, date, datetime
 from pathlib import Path
@@ -21,20 +20,20 @@ import pandas as pd
 
 from workbench.errors import InvalidInput, InvalidInterval, StoreError
 from workbench.market.bars import COLUMNS, to_frame, to_table
-from workbench.market.contracts import folder_name
-from workbench.market.coverage import Coverage, Interval, parse_moment
+from workbench.market.contracts import check_what_to_show, folder_name
+from workbench.market.coverage import Coverage, Interval
+from workbench.market.names import as_names
+from workbench.market.sessions import parse_bound
 from workbench.market.timeframes import parse_timeframe
 from workbench.market.universe import Universe, default_universe
 from workbench.store.database import DatabaseManager
 from workbench.store.merge import SaveReport
 from workbench.store.parts import Provenance
 from workbench.store.series import Series, SeriesInfo, refuse_outside
-from workbench.store.source import claim_source, read_source
+from workbench.store.source import claim_source, read_source, refuse_source
 
 if TYPE_CHECKING:
     import polars as pl
-
-_PRICES = re.compile(r"[A-Z]+(_[A-Z]+)*")
 
 logger = logging.getLogger(__name__)
 
@@ -103,57 +102,63 @@ class HistoricalDataManager:
         timeframe: str,
         start: str | date | datetime | None = None,
         end: str | date | datetime | None = None,
-        columns: Sequence[str] | None = None,
+        columns: str | Sequence[str] | None = None,
         *,
         what_to_show: str = "TRADES",
     ) -> pd.DataFrame:
         """Return the stored bars whose timestamp lies in `[start, end)`, indexed by timestamp in UTC.
 
-        A date alone means 00:00 UTC of that date. A series that was never stored gives an empty frame, and a
-        warning in the log. Raises `CorruptPart` when a part that is needed cannot be read.
+        A date alone is that date on the exchange's clock, or the label of a daily bar. A series that was never stored
+        gives an empty frame, and a warning in the log. Raises `CorruptPart` when a part that is needed cannot be read.
         """
-        wanted = list(dict.fromkeys(COLUMNS if columns is None else columns))
+        wanted = as_names(COLUMNS if columns is None else columns)
         unknown = [name for name in wanted if name not in COLUMNS]
         if unknown:
             raise InvalidInput(f"bars have no column {', '.join(unknown)}; they have {', '.join(COLUMNS)}")
-        begin = _ALWAYS[0] if start is None else parse_moment(start)
-        until = _ALWAYS[1] if end is None else parse_moment(end)
+        series = self._series(symbol, timeframe, what_to_show)
+        begin = _ALWAYS[0] if start is None else parse_bound(start, series.timeframe)
+        until = _ALWAYS[1] if end is None else parse_bound(end, series.timeframe)
         if until <= begin:
             raise InvalidInterval(f"the end {until} does not lie after the begin {begin}")
-        series = self._series(symbol, timeframe, what_to_show)
         if not series.parts():
             logger.warning("nothing is stored of %s %s %s in %s", symbol, timeframe, what_to_show, self.data_dir)
         return to_frame(series.load(begin, until, wanted))
 
-    def scan(self, symbols: Sequence[str], timeframe: str, *, what_to_show: str = "TRADES") -> pl.LazyFrame:
+    def scan(self, symbols: str | Sequence[str], timeframe: str, *, what_to_show: str = "TRADES") -> pl.LazyFrame:
         """Return the stored bars of many symbols as one lazy polars frame with a column `symbol`.
 
         Symbols of which nothing is stored are left out; with none at all, `StoreError`.
         """
         import polars as pl
 
-        stored = {symbol: self._series(symbol, timeframe, what_to_show).parts() for symbol in symbols}
+        chosen = as_names(symbols)
+        stored = {symbol: self._series(symbol, timeframe, what_to_show).parts() for symbol in chosen}
         frames = [
             pl.scan_parquet(parts, glob=False).with_columns(symbol=pl.lit(symbol))
             for symbol, parts in stored.items()
             if parts
         ]
         if not frames:
-            raise StoreError(
-                f"nothing is stored of {', '.join(symbols) or 'no symbols'} at {timeframe}; backfill first"
-            )
+            raise StoreError(f"nothing is stored of {', '.join(chosen) or 'no symbols'} at {timeframe}; backfill first")
         return pl.concat(frames)
 
     def coverage(self, symbol: str, timeframe: str, *, what_to_show: str = "TRADES") -> Coverage:
         """Return the intervals of a series that were asked for and are stored, empty ones included."""
         return self._series(symbol, timeframe, what_to_show).coverage()
 
+    def refuse_others(
+        self, symbol: str, timeframe: str, *, source: str, what_to_show: str = "TRADES", use_rth: bool = True
+    ) -> None:
+        """Raise `SourceMismatch` when what is stored has another source, or is of other hours."""
+        refuse_source(self.data_dir, source)
+        self._series(symbol, timeframe, what_to_show).refuse_others(Provenance(source, what_to_show, use_rth))
+
     def last_bar(self, symbol: str, timeframe: str, *, what_to_show: str = "TRADES") -> datetime | None:
         """Return the start of the newest stored bar of a series, or None."""
         return self._series(symbol, timeframe, what_to_show).info().last
 
     def update_historical_data(self, symbol: str, timeframe: str) -> object:
-        """Fetch and save what IB has since the last stored bar, whatever the gap."""
+        """Fetch and save what IB has of all that is missing since the first stored bar, whatever the gap."""
         if self._update is None:
             raise StoreError("this store has no gateway to fetch from; open it with workbench.open()")
         return self._update(symbol, str(parse_timeframe(timeframe)))
@@ -162,17 +167,15 @@ class HistoricalDataManager:
         """Return what is stored, read from the parts themselves: by symbol, from short bars to long."""
         found = [Series.at(folder) for folder in self.data_dir.glob("*/*/*.parquet")]
         found.sort(key=lambda series: (series.folder.parent, series.timeframe.seconds, series.what_to_show))
-        return [series.info() for series in found if series.parts()]
+        return [series.readable_info() for series in found if series.parts()]
 
     def catalog(self) -> pd.DataFrame:
         """Return what is stored as a table, a row a series; `first` and `last` are bar starts in UTC."""
-        names = ["symbol", "timeframe", "what_to_show", "bars", "first", "last", "bytes", "source"]
+        names = ["symbol", "timeframe", "what_to_show", "bars", "first", "last", "bytes", "source", "problem"]
         return pd.DataFrame([[getattr(info, name) for name in names] for info in self.series()], columns=names)
 
     def _series(self, symbol: str, timeframe: str, what_to_show: str) -> Series:
-        if not _PRICES.fullmatch(what_to_show):
-            raise InvalidInput(f"{what_to_show!r} is no what_to_show; IB has TRADES, MIDPOINT, BID, ASK")
-        suffix = "" if what_to_show == "TRADES" else f"-{what_to_show}"
+        suffix = "" if check_what_to_show(what_to_show) == "TRADES" else f"-{what_to_show}"
         home = self.data_dir / self.universe.contract(symbol).folder / folder_name(symbol)
         return Series.at(home / f"{parse_timeframe(timeframe)}{suffix}.parquet")
 

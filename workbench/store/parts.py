@@ -56,6 +56,10 @@ class Provenance:
     what_to_show: str
     use_rth: bool
 
+    def __str__(self) -> str:
+        hours = "regular hours" if self.use_rth else "all hours"
+        return f"{self.what_to_show} bars of {hours} from {self.source}"
+
 
 @dataclass(frozen=True, slots=True)
 class PartInfo:

@@ -49,6 +49,8 @@ class SeriesInfo:
     last: datetime | None
     coverage: Coverage
     bytes: int
+    problem: str = ""
+    """Why its parts cannot be read, or nothing."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -98,14 +100,23 @@ class Series:
         once more completes it.
         """
         refuse_outside(table, covers)
-        for path in self.parts():
-            _refuse_mixing(path, read_info(path).provenance, provenance)
+        self.refuse_others(provenance)
         sweep(self.folder)
         saves = [self._merge_part(period, table, covers) for period in self._periods(table, covers)]
         for save in saves:
             if save.changes:
                 write_part(save.path, save.merged, PartInfo(provenance, save.coverage, datetime.now(UTC)))
         return sum((save.report for save in saves), SaveReport())
+
+    def refuse_others(self, provenance: Provenance) -> None:
+        """Raise `SourceMismatch` when what is stored has another source, or is of other hours."""
+        for path in self.parts():
+            stored = read_info(path).provenance
+            if stored != provenance:
+                raise SourceMismatch(
+                    f"{path} holds {stored}; {provenance} must not mix with them. Keep them in a data folder of "
+                    "their own (data_dir in workbench.toml, or WORKBENCH_DATA_DIR)"
+                )
 
     def coverage(self) -> Coverage:
         """Return the intervals that were asked for and are stored."""
@@ -127,6 +138,14 @@ class Series:
             coverage=Coverage(span for info in infos for span in info.coverage),
             bytes=sum(path.stat().st_size for path in paths),
         )
+
+    def readable_info(self) -> SeriesInfo:
+        """Return what the footers tell; of a series with a part that cannot be read, that."""
+        try:
+            return self.info()
+        except StoreError as error:
+            symbol, timeframe = self.folder.parent.name.rstrip("_"), str(self.timeframe)
+            return SeriesInfo(symbol, timeframe, self.what_to_show, "", 0, None, None, Coverage(), 0, str(error))
 
     def _periods(self, table: pa.Table, covers: Interval | None) -> list[Interval]:
         """Return the periods of the parts that a save touches."""
@@ -179,8 +198,3 @@ def _between(table: pa.Table, begin: datetime, end: datetime) -> pa.Table:
     """Return the rows of a sorted table whose timestamp lies in `[begin, end)`."""
     first, last = np.searchsorted(stamps_of(table), [to_micros(begin), to_micros(end)])
     return table.slice(int(first), int(last - first))
-
-
-def _refuse_mixing(path: Path, stored: Provenance, offered: Provenance) -> None:
-    if stored != offered:
-        raise SourceMismatch(f"{path} holds {stored}; bars of {offered} do not belong there")

@@ -31,12 +31,19 @@ def claim_source(data_dir: Path, source: str | None) -> str:
     `None` takes the store's own. Raises `SourceMismatch` when the store holds bars of another.
     """
     held = read_source(data_dir) or _first_claim(data_dir, source or USER)
-    if source is not None and source != held:
+    if source is not None:
+        refuse_source(data_dir, source)
+    return held
+
+
+def refuse_source(data_dir: Path, source: str) -> None:
+    """Raise `SourceMismatch` when the store holds bars of another source."""
+    held = read_source(data_dir)
+    if held not in (None, source):
         raise SourceMismatch(
-            f"{data_dir} holds bars of {held!r}; bars of {source!r} must not mix with them. "
+            f"{data_dir} holds bars from {held}; bars from {source} must not mix with them. "
             "Use another data folder (data_dir in workbench.toml, or WORKBENCH_DATA_DIR)"
         )
-    return held
 
 
 def _first_claim(data_dir: Path, source: str) -> str:
