@@ -41,6 +41,9 @@ class Feed:
     lots: bool
     version: int
 
+    def __hash__(self) -> int:  # all fields would be hashed for every bar that is sent
+        return self.instrument.con_id
+
     @property
     def layout(self) -> Layout:
         """How its bars are encoded."""
@@ -96,7 +99,12 @@ class LiveBars:
         self._last_prices = LastPrices(0, {})
 
     def subscribe(self, client: Hashable, req_id: int, feed: Feed, now: float) -> None:
-        """Begin with the first bar that starts at or after `now`."""
+        """Begin with the first bar that starts at or after `now`.
+
+        What the tape needs for the symbol is made ready now: many new ones shall not hold up a tick.
+        """
+        with suppress(GatewayError):  # the tick reports it
+            streamed(self._tape, now).bars(feed.instrument.key, STEP, int(now), int(now) + 1, use_rth=feed.use_rth)
         self._subscriptions[client][req_id] = Subscription(feed, -int(-now // STEP) * STEP)
 
     def holds(self, client: Hashable, req_id: int) -> bool:

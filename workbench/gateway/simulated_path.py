@@ -13,7 +13,6 @@ from __future__ import annotations
 import math
 from dataclasses import dataclass
 from functools import lru_cache
-from itertools import accumulate
 
 import numpy as np
 
@@ -121,7 +120,11 @@ def _fear(market: _Walk, listing: Listing) -> Path:
 
 def _pulled(steps: Floats, rest: float) -> Floats:
     """Return the running sum of `steps` of which `rest` is left at each further step."""
-    return np.fromiter(accumulate(steps.tolist(), lambda level, step: rest * level + step), np.float64, len(steps))
+    level, levels = 0.0, []
+    for step in steps.tolist():  # each needs the one before it: nothing to vectorise
+        level = rest * level + step
+        levels.append(level)
+    return np.array(levels)
 
 
 def _conditioned(level: Floats, rest: float) -> Floats:

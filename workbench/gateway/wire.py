@@ -103,7 +103,7 @@ def frame(payload: bytes) -> bytes:
 
 def join(texts: Iterable[str]) -> bytes:
     """Return the payload of fields that are text already, each ended by NUL."""
-    return "".join([text + "\0" for text in texts]).encode()
+    return "\0".join([*texts, ""]).encode()
 
 
 def text_of(value: Value) -> str:
