@@ -8,7 +8,7 @@ CLIENTS := .venv-clients
 OTHERS  := ib_async ibapi nautilus-ibapi
 NEEDED_BY_nautilus-ibapi := protobuf
 
-.PHONY: help demo test test-clients lab check format clean
+.PHONY: help demo test test-clients soak bench lab check format clean
 
 help:  ## Show this list
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed 's/:.*## /\t/' | expand -t 14
@@ -34,6 +34,12 @@ $(CLIENTS)/%/.ready: | $(READY)
 	$(BIN)/python -m venv $(@D)
 	$(@D)/bin/python -m pip install --quiet --disable-pip-version-check $* $(NEEDED_BY_$*)
 	touch $@
+
+soak: $(READY)  ## Fuzz the built-in gateway for some minutes
+	WORKBENCH_FUZZ_EXAMPLES=5000 $(BIN)/python -m pytest --timeout 900 tests/gateway/test_fuzz.py
+
+bench: $(READY)  ## Measure the built-in gateway beside what ib_insync can take
+	$(BIN)/python -m tests.benchmarks.gateway
 
 lab: $(READY)  ## Open JupyterLab on the notebooks
 	$(BIN)/jupyter lab notebooks
