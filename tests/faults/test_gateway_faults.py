@@ -22,6 +22,7 @@ from zoneinfo import ZoneInfo
 
 import pytest
 
+from workbench.errors import GatewayError
 from workbench.gateway.clock import GatewayClock
 from workbench.gateway.connectivity import REASONS, because
 from workbench.gateway.fault_script import format_faults
@@ -612,6 +613,26 @@ def test_the_client_gets_its_id_back_after(action: Action) -> None:
         await comes_back(desk.gateway)
 
     meet(conversation)
+
+
+def test_a_script_goes_on_after_a_restart() -> None:
+    async def conversation(desk: Desk) -> None:
+        assert len(await desk.history()) == 7
+        desk.strike(Restart(5))
+        await asyncio.wait_for(desk.disconnected.wait(), LATE_S)
+        await comes_back(desk.gateway)  # with a second answer
+        async with client(desk.gateway) as again:
+            assert await hangs(again.history())
+
+    meet(conversation, faults=[Fault(When("historicalData", nth=3), Drop())])
+
+
+def test_a_gateway_that_has_ended_says_so() -> None:
+    with running(tape()) as gateway:
+        pass
+
+    with pytest.raises(GatewayError, match="has ended"):
+        gateway.inject(Fault(When(), Close()))
 
 
 def test_during_a_restart_connections_are_refused() -> None:

@@ -395,6 +395,16 @@ def test_outages_overlap_and_each_ends_in_its_time() -> None:
     assert [now for now, what in told if what == "bar"] == [0, 5, 45, 50, 55]
 
 
+def test_an_answer_that_is_under_way_when_ib_is_lost_does_not_arrive() -> None:
+    engine = engine_with(ConnectivityLost(20), after=10)
+    client = started(engine)
+    engine.tick(10)
+
+    assert send(engine, client, 17, 5, "begin", "end", 0, now=11) == []
+    assert messages(send(engine, client, 49, 1, now=12)) == [["49", "1"]]
+    assert len(messages(send(engine, client, 17, 6, "begin", "end", 0, now=30))) == 2
+
+
 def test_a_long_jump_of_the_clock_misses_nothing() -> None:
     engine = FaultEngine([Fault(When(after=10), ConnectivityLost(20)), Fault(When(after=15), Silence(30))])
     client = started(engine)

@@ -20,7 +20,7 @@ from workbench.gateway.fault_line import Line, altered, cut, kept_back, refusals
 from workbench.gateway.fault_triggers import Trigger, ready, struck
 from workbench.gateway.faults import Action, Close, Fault, OnBytes, OnMessages, OnSession, Reset, Stall
 from workbench.gateway.faults_bytes import Piece
-from workbench.gateway.messages import CANCELS, HANDSHAKE, LIVE, Message, answer, integer, request
+from workbench.gateway.messages import ANSWERED, CANCELS, HANDSHAKE, LIVE, Message, answer, integer, request
 from workbench.gateway.refusals import ID_IN_USE, NO_REQUEST, Notice
 from workbench.gateway.wire import fields, join
 
@@ -279,9 +279,9 @@ class FaultEngine:
         line.send(payload, actions + self._actions(message, line, now), now)
 
     def _is_silenced(self, line: Line, message: Message) -> bool:
-        """Return whether a message of a stream goes nowhere."""
-        stream = LIVE.get(message.name)
-        return stream is not None and (
-            message.req_id in line.dead
-            or any(stream in it.episode.silent and it.befalls(line.client_id, message.symbol) for it in self._running)
-        )
+        """Return whether a message goes nowhere: one of a dead stream, or one that an outage keeps back."""
+        stream, asked = LIVE.get(message.name), ANSWERED.get(message.name)
+        if stream and message.req_id in line.dead:
+            return True
+        episodes = [it.episode for it in self._running if it.befalls(line.client_id, message.symbol)]
+        return any(stream in it.silent or asked in it.unanswered for it in episodes)

@@ -109,6 +109,16 @@ LIVE: dict[str, str] = {
 }
 """Messages of streams, and the stream each belongs to."""
 
+ANSWERED: dict[str, str] = {
+    "contractDetails": "reqContractDetails",
+    "contractDetailsEnd": "reqContractDetails",
+    "symbolSamples": "reqMatchingSymbols",
+    "headTimestamp": "reqHeadTimeStamp",
+    "historicalData": "reqHistoricalData",
+    "historicalSchedule": "reqHistoricalData",
+}
+"""Messages that IB's servers have a hand in, and the request each answers."""
+
 KEEP_UP_TO_DATE = 21
 """The field of reqHistoricalData that asks for updates."""
 

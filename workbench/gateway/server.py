@@ -128,8 +128,11 @@ class GatewayServer:
         """
         if self._loop is None:
             self._script += (fault,)
-        else:
+            return
+        try:
             self._loop.call_soon_threadsafe(self._inject, fault)
+        except RuntimeError as error:  # its loop is closed
+            raise GatewayError("the gateway has ended; no fault can befall it") from error
 
     def inject_script(self, script: str) -> None:
         """Let the faults of a script befall the running gateway. Raises GatewayError."""
