@@ -6,6 +6,7 @@ import asyncio
 import socket
 import threading
 import time
+from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack
 from datetime import UTC, datetime
@@ -24,6 +25,7 @@ from workbench.errors import (
     UnknownTimeframe,
 )
 from workbench.gateway.clock import GatewayClock
+from workbench.gateway.rules import Rulebook
 from workbench.gateway.server import GatewayServer, running
 from workbench.gateway.simulated import SimulatedTape
 from workbench.ib.connection import IBDataManager
@@ -258,3 +260,41 @@ def test_a_gateway_that_goes_away_is_noticed_and_found_again() -> None:
             assert not manager.fetch_historical_bars("AAPL", "1 day", "1 M").empty
     finally:
         manager.disconnect()
+
+
+@pytest.fixture
+def strict_market() -> Iterator[GatewayServer]:
+    """A market that enforces IB's limits, in real time."""
+    start = at("2026-11-20T17:00:00")
+    with running(
+        SimulatedTape(1, start=int(start)), GatewayClock(start), rulebook=Rulebook(), rules_clock=time.monotonic
+    ) as gateway:
+        yield gateway
+
+
+def sessions_of_small_bars(ib: IBDataManager, number: int) -> list[int]:
+    """Fetch a session of five-second bars for each of the last days, all at once; return how many bars each has."""
+    ends = [datetime(2026, 11, day, 21, tzinfo=UTC) for day in (9, 10, 11, 12, 13, 16, 17)][:number]
+    with ThreadPoolExecutor(number) as pool:
+        frames = pool.map(lambda end: ib.fetch_historical_bars("AAPL", "5 secs", "1 D", end=end), ends)
+        return [len(bars) for bars in frames]
+
+
+def test_ibs_limits_are_kept(strict_market: GatewayServer, caplog: pytest.LogCaptureFixture) -> None:
+    """Six requests of one contract within two seconds would be one too many."""
+    with IBDataManager(config(strict_market)) as ib:
+        assert sessions_of_small_bars(ib, 7) == [4680] * 7
+
+    assert "pacing violation" not in caplog.text
+
+
+def test_a_violation_is_waited_out_and_nothing_is_lost(
+    strict_market: GatewayServer, caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """As when another program uses up the limits of the account."""
+    monkeypatch.setattr("workbench.ib.pacing.COOL_DOWN_S", 2.5)
+
+    with IBDataManager(config(strict_market, paced=False)) as ib:
+        assert sessions_of_small_bars(ib, 7) == [4680] * 7
+
+    assert "pacing violation" in caplog.text
