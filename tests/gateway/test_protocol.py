@@ -10,7 +10,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from workbench.gateway.behaviour import Behaviour
+from workbench.gateway.behaviour import Behaviour, DatesIn
 from workbench.gateway.effects import Effect, Hangup, Ignored, Send
 from workbench.gateway.protocol import Gateway, GatewayConnection
 from workbench.gateway.rules import Rulebook
@@ -370,6 +370,53 @@ def test_lists_of_orders_can_be_refused_as_tws_refuses_them_in_read_only_mode() 
     for message in (encode(5, 1), encode(16, 1), encode(99, 0)):
         assert messages(connection.receive(message, NOW))[0][2:4] == ["-1", "321"]
     assert messages(connection.receive(encode(61, 1), NOW)) == [["62", "1"]]
+
+
+def test_a_market_data_line_is_free_again_after_a_snapshot_and_after_a_cancel() -> None:
+    connection = connected(Gateway(tape(), rulebook=Rulebook()))
+    codes = [messages(connection.receive(market_data(9, snapshot=1), NOW + after))[0][0] for after in range(101)]
+    assert set(codes) == {"81"}
+
+    for req_id in range(100):
+        connection.receive(market_data(req_id), NOW + 200 + req_id)
+    assert messages(connection.receive(market_data(100), NOW + 301))[0][2:4] == ["100", "101"]
+    connection.receive(encode(2, 2, 7), NOW + 302)
+    assert messages(connection.receive(market_data(100), NOW + 303))[0][0] == "81"
+
+
+@pytest.mark.parametrize("wish", [market_data(), kept_up()])
+def test_a_client_that_goes_leaves_nothing_to_send(wish: bytes) -> None:
+    gateway = Gateway(tape())
+    connection = connected(gateway)
+    connection.receive(wish, NOW)
+    assert gateway.next_due(NOW) is not None
+
+    connection.close()
+
+    assert gateway.next_due(NOW) is None
+    assert gateway.tick(NOW + 60) == []
+
+
+@pytest.mark.parametrize(
+    ("dates_in", "first"),
+    [
+        ("instrument", "20261120 08:30:00 US/Central"),
+        ("operator", "20261120 15:30:00 Europe/Zurich"),
+        ("UTC", "20261120 14:30:00 UTC"),
+    ],
+)
+def test_texts_of_time_are_in_the_zone_that_the_gateway_is_set_to(dates_in: DatesIn, first: str) -> None:
+    gateway = Gateway(tape(), behaviour=Behaviour(dates_in=dates_in, operator_zone="Europe/Zurich"))
+    index = ("0", "VIX", "IND", "", "0.0", "", "", "CBOE", "", "USD", "", "")
+
+    asked = encode(20, 5, *index, 0, "", "1 hour", "1 D", 1, "TRADES", 1, 1, None)
+
+    (answer,) = messages(connected(gateway).receive(asked, NOW))
+    ((_, data),) = gateway.tick(NOW + 5)
+    *_, update = messages([Send(data)])
+
+    assert answer[5] == first
+    assert update[3].split()[-1] == first.split()[-1]
 
 
 def ask_raw(data: bytes, gateway: Gateway | None = None) -> list[list[str]]:
