@@ -45,7 +45,7 @@ def main() -> None:
 
 GATEWAY_EXAMPLES = """Example: `workbench gateway --port 4002 --start 2026-11-20T09:25 --speed 10`
 
-A session from your own store: `workbench gateway --tape data/historical --start 2026-11-20T09:25`
+A session from your own store: `workbench gateway --tape data/historical/stocks --start 2026-11-20T09:25`
 
 As slow and as strict as IB: `workbench gateway --rules ib --latency 2`
 """

@@ -85,7 +85,7 @@ def replay(tape: str = SIMULATED, *, start: str, speed: float = 1.0, seed: int =
     `tape` is a folder of bars, the workbench's own store for one, or the simulated market. `start` is exchange time,
     `2026-11-20T09:30`. Raises GatewayError.
 
-        gateway = replay("data/historical", start="2026-11-20T09:30", speed=60)
+        gateway = replay("data/historical/stocks", start="2026-11-20T09:30", speed=60)
         desk = workbench.open(f"{gateway.host}:{gateway.port}")
     """
     arguments = {"--tape": tape, "--start": start, "--speed": f"{speed:g}", "--seed": str(seed)}
