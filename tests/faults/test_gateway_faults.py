@@ -610,6 +610,8 @@ def test_the_client_gets_its_id_back_after(action: Action) -> None:
     async def conversation(desk: Desk) -> None:
         desk.strike(action)
         await asyncio.wait_for(desk.disconnected.wait(), LATE_S)
+        over = desk.gateway.clock.now() + 20
+        await desk.until(lambda: desk.gateway.clock.now() > over)  # a connect that is refused waits 5 s
         await comes_back(desk.gateway)
 
     meet(conversation)
