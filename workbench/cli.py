@@ -80,6 +80,9 @@ def gateway(
     latency: Annotated[
         float, typer.Option(metavar="SECONDS", help="How long 1000 historical bars take, in the gateway's time.")
     ] = 0.0,
+    delayed: Annotated[
+        bool, typer.Option("--delayed", help="Act as an account without live market data: only delayed ticks.")
+    ] = False,
     control: Annotated[
         bool | None, typer.Option("--control/--no-control", help="Whether `workbench control` may drive it.")
     ] = None,
@@ -107,6 +110,7 @@ def gateway(
     server-broken live-updates-failed bust port-reset contracts-unknown competing-session silence restart
     client-id-stuck nightly-reset weekend-reset. `python -m pydoc workbench.gateway.faults` has the arguments of each.
     """
+    from workbench.gateway.behaviour import Behaviour
     from workbench.gateway.clock import GatewayClock
     from workbench.gateway.fault_script import load_faults
     from workbench.gateway.launch import format_exchange_time, open_rules, open_tape, parse_start
@@ -139,6 +143,7 @@ def gateway(
         rulebook=book,
         rules_clock=time_of_rules,
         latency=Latency(per_1000_bars_s=latency),
+        behaviour=Behaviour(market_data=not delayed),
         control=driven,
     )
 
