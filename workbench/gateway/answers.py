@@ -287,7 +287,16 @@ def realtime_bar(req_id: int, body: bytes) -> bytes:
 
 def _prices(bars: BarColumns) -> Iterator[Iterator[str]]:
     """Return the texts of the prices, each the shortest decimal that reads back as exactly that float."""
-    return (map(repr, column.tolist()) for column in (bars.open, bars.high, bars.low, bars.close))
+    texts = _Texts()
+    return (map(texts.__getitem__, column.tolist()) for column in (bars.open, bars.high, bars.low, bars.close))
+
+
+class _Texts(dict[float, str]):
+    """The text of each price, made once: a session has few different ones."""
+
+    def __missing__(self, price: float) -> str:
+        text = self[price] = repr(price)
+        return text
 
 
 def _volumes(bars: BarColumns, *, lots: bool, version: int) -> tuple[Iterator[str], Iterator[str], Iterator[str]]:

@@ -19,7 +19,7 @@ from itertools import pairwise
 import numpy as np
 
 from workbench.gateway import noise
-from workbench.gateway.aggregate import between, concatenate
+from workbench.gateway.aggregate import between, concatenate, nothing
 from workbench.gateway.hours import hours
 from workbench.gateway.noise import Integers
 from workbench.gateway.simulated_path import correlation
@@ -72,6 +72,7 @@ class SimulatedTape:
         self._first_day = self._first_session(start, DAILY_EXTENT)
         self._first_intraday = self._first_session(start, INTRADAY_EXTENT)
         self._chunk = lru_cache(maxsize=4096)(self._computed)
+        self._session = lru_cache(maxsize=512)(self._computed)
         self._one_session = lru_cache(maxsize=16_384)(self._segmented)
         self._windows = Windows(self._batch)
 
@@ -100,6 +101,8 @@ class SimulatedTape:
             return self._daily(listing, begin, end, use_rth=regular)
         if step < 60 and end - begin <= CHUNK:
             return self._chunked(listing, step, begin, end, use_rth=regular)
+        if step >= 60 and end - begin <= DAY:
+            return self._of_sessions(symbol, step, begin, end, use_rth=regular)
         return self._computed((symbol,), step, begin, end, regular).bars
 
     def window(self, symbols: Sequence[str], begin: int, end: int, *, use_rth: bool) -> Block:
@@ -121,6 +124,13 @@ class SimulatedTape:
         starts = range(first, max(end, begin + 1), CHUNK)
         chunks = [self._chunk((listing.symbol,), step, start, start + CHUNK, use_rth).bars for start in starts]
         return between(concatenate(*chunks), begin, max(begin, end))
+
+    def _of_sessions(self, symbol: str, step: int, begin: int, end: int, *, use_rth: bool) -> BarColumns:
+        """Cut bars out of whole sessions, which are kept: what is wanted of today is wanted again in a moment."""
+        touched = [self._hours[index] for index in self._hours.touching(begin, end, use_rth=use_rth)]
+        spans = [(session.begin(use_rth=use_rth), session.end(use_rth=use_rth)) for session in touched]
+        parts = [self._session((symbol,), step, *span, use_rth).bars for span in spans]
+        return between(concatenate(*parts), begin, max(begin, end)) if parts else nothing()
 
     def _computed(self, symbols: tuple[str, ...], step: int, begin: int, end: int, use_rth: bool) -> Block:  # noqa: FBT001
         """Return the bars of some symbols in one pass: their buckets are split together."""
