@@ -161,9 +161,9 @@ def test_a_web_page_or_a_stranger_cannot_drive_it(gateway: GatewayServer, reques
 def test_a_control_that_says_nothing_is_hung_up_on(gateway: GatewayServer, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(control, "PATIENCE_S", 0.05)
     assert gateway.control is not None
-    with socket.create_connection((control.HOST, gateway.control.port), timeout=5) as silent:
-        with suppress(ConnectionResetError):
-            assert silent.recv(1) == b""
+    address = (control.HOST, gateway.control.port)
+    with socket.create_connection(address, timeout=5) as silent, suppress(ConnectionResetError):
+        assert silent.recv(1) == b""
 
 
 def test_it_listens_on_this_machine_only_whatever_the_gateway_does() -> None:

@@ -19,7 +19,8 @@ from workbench.gateway.requests import (
     Request,
     parse,
 )
-from workbench.gateway.rules import RULES, Asked, Counted, Rulebook, Scope
+from workbench.gateway.rulebook import MANY_GROUPS, Rulebook, no_rules
+from workbench.gateway.rules import RULES, Asked, Counted, Scope
 
 AAPL = ContractQuery(symbol="AAPL", exchange="SMART")
 
@@ -53,8 +54,16 @@ def test_half_as_many_messages_a_second_as_lines_are_admitted() -> None:
     assert rules.rules_for() == RULES
 
 
-def test_without_rules_everything_is_admitted() -> None:
-    book = rules.no_rules()
+def test_without_rules_only_what_no_client_can_mean_is_refused() -> None:
+    book = no_rules()
+
+    assert all(admitted(book, Asked("a", bars(req_id=n)), 0.0) for n in range(1000))
+    assert not admitted(book, Asked("a", bars(req_id=1000)), 0.0)
+    assert admitted(book, Asked("b", bars(req_id=1000)), 0.0)
+
+
+def test_without_rules_nothing_is_paced() -> None:
+    book = no_rules()
 
     assert all(admitted(book, Asked("a", bars()), 0.0) for _ in range(200))
 
@@ -63,7 +72,7 @@ def test_without_rules_everything_is_admitted() -> None:
 def test_bars_of_thirty_seconds_and_less_are_small(size: str, small: bool) -> None:
     assert rules.is_small(bars(size=size)) is small
     assert (Rulebook().oldest_kept(bars(size=size), 2e9) == 2e9 - 183 * 86_400) is small
-    assert rules.no_rules().oldest_kept(bars(size=size), 2e9) == -math.inf
+    assert no_rules().oldest_kept(bars(size=size), 2e9) == -math.inf
 
 
 def test_an_identical_request_waits_fifteen_seconds_whoever_asks_and_however_it_names_the_contract() -> None:
@@ -160,7 +169,7 @@ def test_groups_whose_window_has_passed_are_dropped() -> None:
     for n in range(5000):
         book.admit(Asked("a", bars(), con_id=n), 20.0 * n)
 
-    assert len(book._meters[0]._admitted) <= rules.MANY_GROUPS
+    assert len(book._meters[0]._admitted) <= MANY_GROUPS
 
 
 # Laws, each counted naively: every window is looked through again from all that was admitted

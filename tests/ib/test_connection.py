@@ -25,7 +25,7 @@ from workbench.errors import (
     UnknownTimeframe,
 )
 from workbench.gateway.clock import GatewayClock
-from workbench.gateway.rules import Rulebook
+from workbench.gateway.rulebook import Rulebook
 from workbench.gateway.server import GatewayServer, running
 from workbench.gateway.simulated import SimulatedTape
 from workbench.ib.connection import IBDataManager

@@ -19,7 +19,8 @@ import pytest
 from workbench.gateway import rules
 from workbench.gateway.clock import GatewayClock
 from workbench.gateway.pending import AT_ONCE, Latency
-from workbench.gateway.rules import RULES, Rulebook
+from workbench.gateway.rulebook import Rulebook
+from workbench.gateway.rules import RULES
 from workbench.gateway.server import GatewayServer, running
 from workbench.gateway.simulated import SimulatedTape
 

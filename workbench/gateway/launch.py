@@ -13,7 +13,7 @@ from workbench.gateway.hours import NEW_YORK
 from workbench.gateway.tape import Tape
 
 if TYPE_CHECKING:
-    from workbench.gateway.rules import Rulebook
+    from workbench.gateway.rulebook import Rulebook
 
 SIMULATED = "simulated"
 MARKET_DATA_LINES = 100
@@ -61,7 +61,8 @@ def open_rules(
         raise GatewayError(f"an account of {lines} market data lines cannot be; IB's least is {MARKET_DATA_LINES}")
     if name == "off":
         return None, None
-    from workbench.gateway.rules import Rulebook, rules_for
+    from workbench.gateway.rulebook import Rulebook
+    from workbench.gateway.rules import rules_for
 
     return Rulebook(rules_for(lines)), time.monotonic if clock == "real" else None
 

@@ -35,7 +35,8 @@ from workbench.gateway.refusals import (
     Notice,
     Refused,
 )
-from workbench.gateway.rules import Counted, Rulebook, no_rules
+from workbench.gateway.rulebook import Rulebook, no_rules
+from workbench.gateway.rules import Counted
 from workbench.gateway.tape import Tape
 from workbench.gateway.ticks import LiveTicks
 from workbench.gateway.wire import GREETING, MAX_FRAME, FrameReader, MalformedStream, fields

@@ -1,8 +1,6 @@
-"""IB's limits on requests: a table, and the object that keeps account of it.
+"""IB's limits on requests, a table; `rulebook.py` keeps account of them.
 
-A rule admits so much within a window of time, or so much at the same time. What is refused counts nowhere: whether
-IB counts it is on no record [U]. Time is an argument, so a window runs in whichever time the caller lives in. When
-that time goes back, what was admitted later than it is forgotten.
+A rule admits so much within a window of time, or so much at the same time.
 
 IB.md names the source of each row. It does not say which limits hold for each client and which for all clients of a
 gateway together; the pacing limits guard IB's servers and the market data lines belong to the account, so those are
@@ -12,8 +10,7 @@ shared here; the other two guard the connection [U].
 from __future__ import annotations
 
 import math
-from collections import deque
-from collections.abc import Callable, Hashable, Iterable
+from collections.abc import Callable, Hashable
 from dataclasses import dataclass, replace
 from enum import Enum, auto
 
@@ -28,7 +25,6 @@ from workbench.gateway.refusals import (
     TOO_MANY_SIMULTANEOUS,
     TOO_MANY_TICKERS,
     Notice,
-    Refused,
 )
 from workbench.gateway.requests import (
     ContractQuery,
@@ -43,7 +39,6 @@ SMALL_BAR = 30  # seconds: the pacing of longer bars was lifted (A1)
 SMALL_BARS_KEPT = 183 * 86_400  # seconds, "six months": IB serves no small bars that are older (A2)
 HELD = math.inf
 """The window of what occupies a place until it is released."""
-MANY_GROUPS = 1000  # so many groups of one rule: time to drop those whose window has passed
 
 
 class Counted(Enum):
@@ -152,6 +147,12 @@ MESSAGES = Rule(
 
 RULES = (IDENTICAL, SAME_TICKS, TEN_MINUTES, SIMULTANEOUS, NEW_LIVE_BARS, LINES, MESSAGES)
 
+# Not IB's but ours, and in force where IB's rules are not: what one client holds is kept in memory.
+GUARDS = (
+    Rule("lines of one client", 20_000, HELD, Counted.LINES, Scope.CLIENT, TOO_MANY_TICKERS, "ours"),
+    Rule("queries of one client", 1000, HELD, Counted.HISTORICAL, Scope.CLIENT, TOO_MANY_SIMULTANEOUS, "ours"),
+)
+
 
 def rules_for(lines: int = LINES.limit) -> tuple[Rule, ...]:
     """Return IB's rules for an account of so many market data lines; half as many messages a second go with them."""
@@ -182,119 +183,3 @@ def without_old(found: History, oldest: float) -> History:
     """Return an answer without the bars that start before `oldest`, in epoch seconds."""
     first = int(np.searchsorted(found.bars.start, oldest))
     return replace(found, stamps=found.stamps[first:], bars=select(found.bars, slice(first, None)))
-
-
-@dataclass(frozen=True, slots=True)
-class Entry:
-    """What was admitted: when, how much it counts, and who holds it."""
-
-    at: float
-    weight: int
-    client: Hashable
-    req_id: int
-
-
-class Meter:
-    """What one rule has admitted, as far as it still counts."""
-
-    def __init__(self, rule: Rule) -> None:
-        self.rule = rule
-        self._admitted: dict[Hashable, deque[Entry]] = {}
-
-    def has_room(self, asked: Asked, at: float) -> bool:
-        """Return whether one more is within the limit at `at`."""
-        used = sum(entry.weight for entry in self._counting(self.rule.group(asked), at))
-        return used + self.rule.weight(asked) <= self.rule.limit
-
-    def book(self, asked: Asked, at: float) -> None:
-        """Count one more."""
-        if len(self._admitted) >= MANY_GROUPS:
-            self._keep(lambda entry: at - entry.at < self.rule.window_s)
-        entry = Entry(at, self.rule.weight(asked), asked.client, asked.req_id)
-        self._admitted.setdefault(self.rule.group(asked), deque()).append(entry)
-
-    def release(self, client: Hashable, req_id: int) -> None:
-        """Give back the place of a request, of a rule whose window is `HELD`."""
-        if self.rule.window_s == HELD:
-            self._keep(lambda entry: entry.client is not client or entry.req_id != req_id)
-
-    def forget(self, client: Hashable) -> None:
-        """Forget a client that has gone; the account's windows go on."""
-        if self.rule.window_s == HELD or self.rule.scope is Scope.CLIENT:
-            self._keep(lambda entry: entry.client is not client)
-
-    def _counting(self, group: Hashable, at: float) -> deque[Entry]:
-        """Return what counts at `at`: neither out of the window, nor ahead because the time was set back."""
-        entries = self._admitted.get(group, deque())
-        while self.rule.window_s != HELD and entries and at - entries[0].at >= self.rule.window_s:
-            entries.popleft()
-        while self.rule.window_s != HELD and entries and entries[-1].at > at:
-            entries.pop()
-        return entries
-
-    def _keep(self, wanted: Callable[[Entry], bool]) -> None:
-        kept = {group: deque(filter(wanted, entries)) for group, entries in self._admitted.items()}
-        self._admitted = {group: entries for group, entries in kept.items() if entries}
-
-
-class Rulebook:
-    """The account of all rules that a gateway enforces; with no rules everything is admitted.
-
-    `small_bars_kept_s` is the age from which on small bars are not served.
-    """
-
-    def __init__(self, rules: Iterable[Rule] = RULES, small_bars_kept_s: float = SMALL_BARS_KEPT) -> None:
-        self.small_bars_kept_s = small_bars_kept_s
-        self._meters = [Meter(rule) for rule in rules]
-        self._strikes: dict[Hashable, int] = {}
-
-    @property
-    def rules(self) -> tuple[Rule, ...]:
-        """The rules in force."""
-        return tuple(meter.rule for meter in self._meters)
-
-    def message(self, client: Hashable, request: Request, at: float) -> None:
-        """Count a message, or raise Refused when it comes too fast, which is a strike."""
-        try:
-            self._admit(frozenset({Counted.MESSAGES}), Asked(client, request), at)
-        except Refused:
-            self._strikes[client] = self._strikes.get(client, 0) + 1
-            raise
-
-    def has_struck_out(self, client: Hashable) -> bool:
-        """Return whether a client was refused as often as ends its session; nothing clears the count [U]."""
-        most = [meter.rule.strikes for meter in self._meters if meter.rule.strikes]
-        return bool(most) and self._strikes.get(client, 0) >= min(most)
-
-    def admit(self, asked: Asked, at: float) -> None:
-        """Count a request that passed validation, or raise Refused and count nothing."""
-        self._admit(counted(asked.request), asked, at)
-
-    def oldest_kept(self, request: HistoricalRequest, now: float) -> float:
-        """Return the instant before which a request gets no bars at gateway time `now`, in epoch seconds."""
-        return now - self.small_bars_kept_s if is_small(request) else -math.inf
-
-    def release(self, client: Hashable, req_id: int, what: Counted) -> None:
-        """Give back the place that a request held: it was answered, or cancelled."""
-        for meter in self._meters:
-            if meter.rule.counted is what:
-                meter.release(client, req_id)
-
-    def forget(self, client: Hashable) -> None:
-        """Give back all that a client held."""
-        self._strikes.pop(client, None)
-        for meter in self._meters:
-            meter.forget(client)
-
-    def _admit(self, kinds: frozenset[Counted], asked: Asked, at: float) -> None:
-        meters = [meter for meter in self._meters if meter.rule.counted in kinds]
-        for meter in meters:
-            if not meter.has_room(asked, at):
-                raise Refused(meter.rule.notice)
-        for meter in meters:
-            meter.book(asked, at)
-
-
-def no_rules() -> Rulebook:
-    """Return a book that admits everything, however old."""
-    return Rulebook((), small_bars_kept_s=math.inf)

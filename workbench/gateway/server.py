@@ -32,7 +32,7 @@ from workbench.gateway.faults import Fault
 from workbench.gateway.hours import hours
 from workbench.gateway.pending import AT_ONCE, Latency
 from workbench.gateway.protocol import Gateway, GatewayConnection
-from workbench.gateway.rules import Rulebook
+from workbench.gateway.rulebook import Rulebook
 from workbench.gateway.tape import Tape
 
 log = logging.getLogger(__name__)
