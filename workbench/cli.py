@@ -168,7 +168,7 @@ def control(
 
     A jump ahead skips what lies between: it is in history, but is not streamed. A jump back hangs up on every client.
     """
-    from workbench.gateway.control import drive
+    from workbench.gateway.driving import drive
     from workbench.gateway.launch import format_exchange_time
 
     told = drive(action, value, port)

@@ -126,3 +126,9 @@ def test_the_limits_of_ib_are_enforced_when_the_command_says_so() -> None:
         assert asyncio.run(conversation(process.port)) == [162]
     finally:
         process.close()
+
+
+def test_the_help_shows_examples() -> None:
+    shown = " ".join(workbench("control", "--help").stdout.split())
+
+    assert "Example: workbench control jump 2026-11-20T15:55" in shown

@@ -27,7 +27,6 @@ from workbench.gateway.faults import Fault
 HOST = "127.0.0.1"
 LONGEST_LINE = 64 << 10  # bytes; a script of faults is the longest that is sent
 PATIENCE_S = 5.0  # how long either side waits for the other's line
-USUAL_PORT = 4002
 MOST_AT_ONCE = 16  # connections; each asks once
 
 
@@ -260,53 +259,3 @@ def known_gateways() -> list[int]:
     names: Iterable[Path] = _folder().glob("gateway-*.json")
     numbers = [path.stem.removeprefix("gateway-") for path in names]
     return sorted(int(number) for number in numbers if number.isdecimal())
-
-
-def drive(action: str, value: str, gateway_port: int = 0) -> GatewayStatus:
-    """Do what a command line says to the gateway on a port, 0 being the only one that is known here.
-
-    Raises GatewayError.
-    """
-    needs = {"status": "", "pause": "", "resume": "", "jump": "a time", "speed": "a number", "inject": "a file"}
-    if action not in needs:
-        raise GatewayError(f"{action!r} is none of {', '.join(needs)}")
-    if bool(value) is not bool(needs[action]):
-        raise GatewayError(f"{action} takes {needs[action] or 'nothing'} after it")
-    control = GatewayControl.of(gateway_port or _only_one())
-    match action:
-        case "jump":
-            return control.jump(_instant(value))
-        case "speed":
-            return control.set_speed(_factor(value))
-        case "inject":
-            return control.inject_script(_text(Path(value)))
-    plain = {"status": control.status, "pause": control.pause, "resume": control.resume}
-    return plain[action]()
-
-
-def _only_one() -> int:
-    """Return the port of the only gateway that is known here; the usual one when none or several are."""
-    known = known_gateways()
-    if len(known) > 1:
-        raise GatewayError(f"several gateways run here; choose one: --port {' or --port '.join(map(str, known))}")
-    return known[0] if known else USUAL_PORT
-
-
-def _instant(text: str) -> float:
-    from workbench.gateway.launch import parse_start
-
-    return parse_start(text) or 0.0
-
-
-def _factor(text: str) -> float:
-    try:
-        return float(text)
-    except ValueError:
-        raise GatewayError(f"speed {text!r} is no number; write for example 50") from None
-
-
-def _text(path: Path) -> str:
-    try:
-        return path.read_text(encoding="utf-8")
-    except (OSError, UnicodeDecodeError) as error:
-        raise GatewayError(f"the faults {path} cannot be read: {error}") from error
