@@ -351,6 +351,13 @@ def test_the_time_is_told_once_a_second() -> None:
     assert told == [True, False, False, True, False, True]
 
 
+def test_the_second_between_two_questions_for_the_time_is_a_real_one() -> None:
+    real = iter([100.0, 100.9, 101.0])
+    paused = connected(Gateway(tape(), real_time=lambda _: next(real)))
+
+    assert [bool(paused.receive(encode(49, 1), NOW)) for _ in range(3)] == [True, False, True]
+
+
 def test_there_are_no_more_clients_than_tws_serves() -> None:
     gateway = Gateway(tape())
     clients = [connected(gateway, client_id) for client_id in range(32)]

@@ -70,6 +70,7 @@ class Gateway:
         behaviour: Behaviour | None = None,
         rulebook: Rulebook | None = None,
         rules_time: Callable[[float], float] = float,
+        real_time: Callable[[float], float] = float,
         latency: Latency = AT_ONCE,
     ) -> None:
         self.faults = faults or FaultEngine()
@@ -77,6 +78,8 @@ class Gateway:
         self.rulebook = rulebook or no_rules()
         self.rules_time = rules_time
         """From gateway time to the time in which the windows of the rules run."""
+        self.real_time = real_time
+        """From gateway time to seconds of the real world: clients wait in those, whatever the gateway's clock."""
         self.latency = latency
         self.pending = Pending()
         self.tape = tape
@@ -294,7 +297,7 @@ class GatewayConnection:
                 yield from account.told(request, self._gateway.tape.account, now, refuses_order_lists=refuses)
 
     def _current_time(self, now: float) -> Iterator[bytes]:
-        moment = self._gateway.rules_time(now)
+        moment = self._gateway.real_time(now)
         if abs(moment - self._time_told) >= TIME_TOLD_EVERY_S:
             self._time_told = moment
             yield answers.current_time(int(now))

@@ -16,6 +16,7 @@ import socket
 import struct
 import sys
 import threading
+import time
 from collections.abc import Callable, Coroutine, Iterable, Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
@@ -87,6 +88,7 @@ class GatewayServer:
             self.faults,
             rulebook=rulebook,
             rules_time=_rules_time(rules_clock),
+            real_time=_rules_time(time.monotonic),
             latency=latency,
             behaviour=behaviour,
         )
