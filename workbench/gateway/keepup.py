@@ -3,6 +3,9 @@
 Every update is read from the tape as history reads it, as of the same instant, so the last word on a bar is what
 history says of it later; of a tape that corrects itself it is what was streamed. The one thing that differs is a bar
 that has begun without a trade: IB sends it with volume, average and count -1 until one comes or the bar ends.
+
+A week or a month is labelled by its last trading day so far, as history labels it; so with each new day a client
+is told of a new bar. What a real gateway does there is on no record.
 """
 
 from __future__ import annotations
