@@ -71,11 +71,14 @@ def gateway(
     ] = 0.0,
     faults: Annotated[Path | None, typer.Option(metavar="FILE", help="A script of what goes wrong, see above.")] = None,
     rules: Annotated[
-        str, typer.Option(help="`ib` enforces IB's limits: pacing, 50 requests at once, lines, messages; or `off`.")
+        str,
+        typer.Option(
+            help="`ib` enforces IB's limits on requests; `off`, as usual here, serves as fast as it is asked."
+        ),
     ] = "off",
-    rules_clock: Annotated[str, typer.Option(help="Time in which the limits' windows run: `gateway` or `real`.")] = (
-        "gateway"
-    ),
+    rules_clock: Annotated[
+        str, typer.Option(help="Time of the limits: `gateway`, which stands in a pause, or `real`.")
+    ] = ("gateway"),
     lines: Annotated[int, typer.Option(help="Market data lines; half as many messages a second.")] = 100,
     latency: Annotated[
         float, typer.Option(metavar="SECONDS", help="How long 1000 historical bars take, in the gateway's time.")
