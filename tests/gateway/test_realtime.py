@@ -116,10 +116,14 @@ def test_the_last_price_is_that_of_before_the_subscription_and_before_the_open()
 
 
 def test_the_last_price_is_remembered_from_tick_to_tick() -> None:
-    bars = live([(OPEN, 10.0, 1)], now=OPEN)
+    tape = Trades([(OPEN, 10.0, 1)])
+    bars = LiveBars(tape)
+    bars.subscribe("client", 7, feed(), OPEN)
     bars.tick(OPEN + 5)
+    before = tape.looked_up
 
     assert received(bars.tick(OPEN + 10)["client"])[0][2:6] == ["10.0"] * 4
+    assert tape.looked_up == before + 1  # for the bars themselves
 
 
 def test_a_symbol_without_any_price_sends_nothing_until_it_trades() -> None:
