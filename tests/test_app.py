@@ -17,7 +17,7 @@ import pytest
 import workbench as wb
 from workbench.errors import InvalidInput, InvalidSettings, SourceMismatch, UnknownContract
 from workbench.gateway.clock import GatewayClock
-from workbench.gateway.server import running
+from workbench.gateway.serving import running
 from workbench.gateway.simulated import SimulatedTape
 from workbench.settings import GatewaySettings, IBSettings, Settings, load_settings
 

@@ -115,11 +115,11 @@ def gateway(
     """
     from workbench.gateway.behaviour import Behaviour
     from workbench.gateway.clock import GatewayClock
-    from workbench.gateway.fault_script import load_faults
+    from workbench.gateway.faults.script import load_faults
     from workbench.gateway.launch import format_exchange_time, open_rules, open_tape, parse_start
     from workbench.gateway.pending import Latency
     from workbench.gateway.process import READY
-    from workbench.gateway.server import serve
+    from workbench.gateway.serving import serve
 
     begin, script = parse_start(start), load_faults(faults) if faults else []
     market, clock = open_tape(tape, seed=seed, start=begin, splits=splits, revise=revise), GatewayClock(begin, speed)

@@ -22,9 +22,9 @@ from typing import TYPE_CHECKING
 from zoneinfo import ZoneInfo
 
 from workbench.gateway.clock import GatewayClock
-from workbench.gateway.server import serve
+from workbench.gateway.serving import serve
 from workbench.gateway.simulated import SimulatedTape
-from workbench.gateway.simulated_table import Listing, listings
+from workbench.gateway.simulated.table import Listing, listings
 from workbench.gateway.wire import GREETING, FrameReader, encode, fields, frame
 
 if TYPE_CHECKING:

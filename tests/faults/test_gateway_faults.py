@@ -24,8 +24,6 @@ import pytest
 
 from workbench.errors import GatewayError
 from workbench.gateway.clock import GatewayClock
-from workbench.gateway.connectivity import REASONS, because
-from workbench.gateway.fault_script import format_faults
 from workbench.gateway.faults import (
     Action,
     Bust,
@@ -60,7 +58,10 @@ from workbench.gateway.faults import (
     When,
     WrongLength,
 )
-from workbench.gateway.server import GatewayServer, running
+from workbench.gateway.faults.connectivity import REASONS, because
+from workbench.gateway.faults.script import format_faults
+from workbench.gateway.server import GatewayServer
+from workbench.gateway.serving import running
 from workbench.gateway.simulated import SimulatedTape
 from workbench.gateway.wire import GREETING, encode, frame
 

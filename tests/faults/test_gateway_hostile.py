@@ -18,7 +18,7 @@ import pytest
 from workbench.gateway import server as shell
 from workbench.gateway.clock import GatewayClock
 from workbench.gateway.process import GatewayProcess
-from workbench.gateway.server import running
+from workbench.gateway.serving import running
 from workbench.gateway.simulated import SimulatedTape
 from workbench.gateway.wire import GREETING, MAX_FRAME, encode, frame
 

@@ -25,7 +25,8 @@ from workbench.gateway.control import (
     leave_control_file,
 )
 from workbench.gateway.faults import Fault, Silence, When
-from workbench.gateway.server import GatewayServer, running
+from workbench.gateway.server import GatewayServer
+from workbench.gateway.serving import running
 from workbench.gateway.simulated import SimulatedTape
 
 NOON = 1_795_194_002.0  # Friday 2026-11-20 12:00:02 in New York

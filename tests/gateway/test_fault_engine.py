@@ -11,8 +11,6 @@ from hypothesis import strategies as st
 
 from workbench.gateway import effects
 from workbench.gateway.effects import ComeBack, Effect, GoAway, Hangup, MovePort, Send
-from workbench.gateway.fault_engine import FaultEngine, Order
-from workbench.gateway.fault_script import action_names
 from workbench.gateway.faults import (
     Action,
     Bust,
@@ -41,6 +39,8 @@ from workbench.gateway.faults import (
     When,
     WrongLength,
 )
+from workbench.gateway.faults.engine import FaultEngine, Order
+from workbench.gateway.faults.script import action_names
 from workbench.gateway.wire import FrameReader, encode, fields
 
 NEW_YORK = ZoneInfo("America/New_York")

@@ -11,8 +11,6 @@ from hypothesis import strategies as st
 from workbench.cli import gateway
 from workbench.errors import GatewayError
 from workbench.gateway import faults
-from workbench.gateway.connectivity import REASONS
-from workbench.gateway.fault_script import action_names, format_faults, load_faults, parse_faults
 from workbench.gateway.faults import (
     WEEKDAYS,
     Action,
@@ -27,6 +25,8 @@ from workbench.gateway.faults import (
     Truncate,
     When,
 )
+from workbench.gateway.faults.connectivity import REASONS
+from workbench.gateway.faults.script import action_names, format_faults, load_faults, parse_faults
 from workbench.gateway.messages import ANSWER_NAMES, REQUEST_NAMES
 
 EXAMPLE = """

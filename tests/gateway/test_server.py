@@ -15,7 +15,8 @@ import pytest
 from workbench.errors import GatewayError
 from workbench.gateway import server as shell
 from workbench.gateway.clock import GatewayClock
-from workbench.gateway.server import GatewayServer, running
+from workbench.gateway.server import GatewayServer
+from workbench.gateway.serving import running
 from workbench.gateway.simulated import SimulatedTape
 from workbench.gateway.wire import GREETING, FrameReader, encode, fields, frame
 
@@ -156,7 +157,7 @@ def test_listening_beyond_this_machine_is_warned_of(caplog: pytest.LogCaptureFix
 
 
 SERVE = """
-from workbench.gateway.server import serve
+from workbench.gateway.serving import serve
 from workbench.gateway.simulated import SimulatedTape
 serve(SimulatedTape(seed=1), on_ready=lambda host, port: print(port, flush=True), until_stdin_closes=True)
 """

@@ -9,7 +9,8 @@ from zoneinfo import ZoneInfo
 import pytest
 
 from workbench.gateway.clock import GatewayClock
-from workbench.gateway.server import GatewayServer, running
+from workbench.gateway.server import GatewayServer
+from workbench.gateway.serving import running
 from workbench.gateway.simulated import SimulatedTape
 from workbench.ib.connection import IBDataManager
 from workbench.ib.dial import IBConnectionConfig

@@ -24,7 +24,8 @@ from workbench.errors import (
     UnknownTimeframe,
 )
 from workbench.gateway.clock import GatewayClock
-from workbench.gateway.server import GatewayServer, running
+from workbench.gateway.server import GatewayServer
+from workbench.gateway.serving import running
 from workbench.gateway.simulated import SimulatedTape
 from workbench.ib.backfill import BackfillReport, download_historical_universe
 from workbench.ib.connection import IBDataManager

@@ -26,7 +26,8 @@ from workbench.errors import (
 )
 from workbench.gateway.clock import GatewayClock
 from workbench.gateway.rulebook import Rulebook
-from workbench.gateway.server import GatewayServer, running
+from workbench.gateway.server import GatewayServer
+from workbench.gateway.serving import running
 from workbench.gateway.simulated import SimulatedTape
 from workbench.ib.connection import IBDataManager
 from workbench.ib.dial import IBConnectionConfig

@@ -26,7 +26,7 @@ from workbench.gateway.asof import AsOf
 from workbench.gateway.behaviour import Behaviour
 from workbench.gateway.clock import GatewayClock
 from workbench.gateway.hours import hours
-from workbench.gateway.server import running
+from workbench.gateway.serving import running
 from workbench.gateway.simulated import SimulatedTape
 from workbench.gateway.tape import DAY, BarColumns, Instrument
 from workbench.gateway.ticks import Quotes

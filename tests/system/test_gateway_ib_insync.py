@@ -17,7 +17,8 @@ import pytest
 
 from workbench.gateway.clock import GatewayClock
 from workbench.gateway.replay import ReplayTape
-from workbench.gateway.server import GatewayServer, running
+from workbench.gateway.server import GatewayServer
+from workbench.gateway.serving import running
 from workbench.gateway.simulated import SimulatedTape
 from workbench.gateway.tape import Tape
 

@@ -21,7 +21,8 @@ from workbench.gateway.clock import GatewayClock
 from workbench.gateway.pending import AT_ONCE, Latency
 from workbench.gateway.rulebook import Rulebook
 from workbench.gateway.rules import RULES
-from workbench.gateway.server import GatewayServer, running
+from workbench.gateway.server import GatewayServer
+from workbench.gateway.serving import running
 from workbench.gateway.simulated import SimulatedTape
 
 if TYPE_CHECKING:

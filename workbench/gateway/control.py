@@ -207,7 +207,7 @@ class GatewayControl:
 
     def inject(self, *faults: Fault) -> GatewayStatus:
         """Let faults befall it; their `after` counts from now."""
-        from workbench.gateway.fault_script import format_faults
+        from workbench.gateway.faults.script import format_faults
 
         return self.inject_script(format_faults(faults))
 

@@ -19,7 +19,7 @@ from workbench.gateway import requests as asked
 from workbench.gateway.behaviour import Behaviour
 from workbench.gateway.contracts import Catalogue, details
 from workbench.gateway.effects import Effect, Hangup, Ignored, Send
-from workbench.gateway.fault_engine import FaultEngine
+from workbench.gateway.faults.engine import FaultEngine
 from workbench.gateway.hours import NEW_YORK
 from workbench.gateway.keepup import KeptUp
 from workbench.gateway.lines import Lines

@@ -1,6 +1,6 @@
 """The account of what IB's limits have admitted.
 
-What is refused counts nowhere: whether IB counts it is on no record [U]. Time is an argument, so a window runs in
+What is refused counts nowhere: whether IB counts it is not verified. Time is an argument, so a window runs in
 whichever time the caller lives in. When that time goes back, what was admitted later than it is forgotten.
 """
 
@@ -134,7 +134,7 @@ class Rulebook:
             raise
 
     def has_struck_out(self, client: Hashable) -> bool:
-        """Return whether a client was refused as often as ends its session; nothing clears the count [U]."""
+        """Return whether a client was refused as often as ends its session; nothing clears the count; not verified."""
         most = [meter.rule.strikes for meter in self._meters if meter.rule.strikes]
         return bool(most) and self._strikes.get(client, 0) >= min(most)
 

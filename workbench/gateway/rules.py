@@ -2,9 +2,10 @@
 
 A rule admits so much within a window of time, or so much at the same time.
 
-IB.md names the source of each row. It does not say which limits hold for each client and which for all clients of a
-gateway together; the pacing limits guard IB's servers and the market data lines belong to the account, so those are
-shared here; the other two guard the connection [U].
+The numbers are those of IB's own pages on historical data limitations and market data lines. They do not say which
+limits hold for each client and which for all clients of a gateway together. The pacing limits guard IB's servers and the
+market data lines belong to the account, so those are shared here; that the other two guard the connection is not
+verified.
 """
 
 from __future__ import annotations
@@ -35,8 +36,8 @@ from workbench.gateway.requests import (
     Request,
 )
 
-SMALL_BAR = 30  # seconds: the pacing of longer bars was lifted (A1)
-SMALL_BARS_KEPT = 183 * 86_400  # seconds, "six months": IB serves no small bars that are older (A2)
+SMALL_BAR = 30  # seconds: the pacing of longer bars was lifted
+SMALL_BARS_KEPT = 183 * 86_400  # seconds, "six months": IB serves no small bars that are older
 HELD = math.inf
 """The window of what occupies a place until it is released."""
 

@@ -12,9 +12,9 @@ from dataclasses import dataclass, field
 from typing import NamedTuple
 
 from workbench.gateway.effects import Effect, Hangup, Reset, Send
-from workbench.gateway.episodes import Episode
 from workbench.gateway.faults import Action, OnBytes
-from workbench.gateway.faults_bytes import Corrupt, Delay, Drop, Duplicate, Piece, Refuse, Reorder
+from workbench.gateway.faults.episodes import Episode
+from workbench.gateway.faults.stream import Corrupt, Delay, Drop, Duplicate, Piece, Refuse, Reorder
 from workbench.gateway.messages import CANCELS, STREAMS, Message, streams
 from workbench.gateway.wire import PREFIX, frame
 

@@ -80,24 +80,7 @@ from dataclasses import dataclass
 from datetime import time
 
 from workbench.errors import GatewayError
-from workbench.gateway.faults_bytes import (
-    Close,
-    Corrupt,
-    Delay,
-    Dribble,
-    Drop,
-    Duplicate,
-    Garbage,
-    Refuse,
-    Reorder,
-    Reset,
-    Split,
-    Stall,
-    Truncate,
-    WrongLength,
-    require,
-)
-from workbench.gateway.faults_session import (
+from workbench.gateway.faults.outages import (
     Bust,
     ClientIdStuck,
     CompetingSession,
@@ -113,6 +96,23 @@ from workbench.gateway.faults_session import (
     ServerBroken,
     Silence,
     WeekendReset,
+)
+from workbench.gateway.faults.stream import (
+    Close,
+    Corrupt,
+    Delay,
+    Dribble,
+    Drop,
+    Duplicate,
+    Garbage,
+    Refuse,
+    Reorder,
+    Reset,
+    Split,
+    Stall,
+    Truncate,
+    WrongLength,
+    require,
 )
 from workbench.gateway.messages import ANSWER_NAMES, REQUEST_NAMES
 

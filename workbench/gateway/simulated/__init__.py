@@ -22,10 +22,10 @@ from workbench.gateway import noise
 from workbench.gateway.aggregate import between, concatenate, nothing
 from workbench.gateway.hours import hours
 from workbench.gateway.noise import Integers
-from workbench.gateway.simulated_path import correlation
-from workbench.gateway.simulated_sessions import Sessions, chosen, segments
-from workbench.gateway.simulated_split import Buckets, Flags, Source, split
-from workbench.gateway.simulated_table import Listing, listings
+from workbench.gateway.simulated.path import correlation
+from workbench.gateway.simulated.sessions import Sessions, chosen, segments
+from workbench.gateway.simulated.split import Buckets, Flags, Source, split
+from workbench.gateway.simulated.table import Listing, listings
 from workbench.gateway.tape import DAY, BarColumns, Block, Instrument
 from workbench.gateway.windows import Windows, joined_blocks
 

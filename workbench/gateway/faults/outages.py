@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from typing import Literal
 
 from workbench.gateway import effects
-from workbench.gateway.connectivity import (
+from workbench.gateway.faults.connectivity import (
     BROKEN,
     BUST,
     COMPETING,
@@ -18,7 +18,7 @@ from workbench.gateway.connectivity import (
     RESTORED_LOST,
     SERVER_BROKEN,
 )
-from workbench.gateway.episodes import (
+from workbench.gateway.faults.episodes import (
     ALL_REQUESTS,
     ALL_STREAMS,
     ASKED_OF_IB,
@@ -30,7 +30,7 @@ from workbench.gateway.episodes import (
     Episode,
     Fate,
 )
-from workbench.gateway.faults_bytes import FOR_EVER, length_of_time, require
+from workbench.gateway.faults.stream import FOR_EVER, length_of_time, require
 
 Streams = Literal["alive", "dead"]
 

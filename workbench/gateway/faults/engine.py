@@ -12,14 +12,14 @@ from collections.abc import Iterable, Iterator
 from typing import Protocol
 
 from workbench.gateway import answers
-from workbench.gateway.connectivity import because, port_reset
 from workbench.gateway.effects import Effect, Hangup, Send
 from workbench.gateway.effects import Reset as ResetEffect
-from workbench.gateway.episodes import Fate, Running
-from workbench.gateway.fault_line import Line, altered, cut, kept_back, refusals
-from workbench.gateway.fault_triggers import Trigger, ready, struck
 from workbench.gateway.faults import Action, Close, Fault, OnBytes, OnMessages, OnSession, Reset, Stall
-from workbench.gateway.faults_bytes import Piece
+from workbench.gateway.faults.connectivity import because, port_reset
+from workbench.gateway.faults.episodes import Fate, Running
+from workbench.gateway.faults.line import Line, altered, cut, kept_back, refusals
+from workbench.gateway.faults.stream import Piece
+from workbench.gateway.faults.triggers import Trigger, ready, struck
 from workbench.gateway.messages import ANSWERED, CANCELS, HANDSHAKE, LIVE, Message, answer, integer, request
 from workbench.gateway.refusals import ID_IN_USE, NO_REQUEST, Notice
 from workbench.gateway.wire import fields, join

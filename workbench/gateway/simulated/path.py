@@ -18,7 +18,7 @@ import numpy as np
 
 from workbench.gateway import noise
 from workbench.gateway.noise import Floats, Hashes
-from workbench.gateway.simulated_table import Listing
+from workbench.gateway.simulated.table import Listing
 from workbench.gateway.tape import DAY, Seconds
 
 FIRST_MONDAY = 7_305  # 1990-01-01, in days since the epoch

@@ -9,7 +9,7 @@ from typing import NamedTuple
 
 from workbench.errors import GatewayError
 from workbench.gateway import effects
-from workbench.gateway.connectivity import REASONS
+from workbench.gateway.faults.connectivity import REASONS
 from workbench.gateway.wire import PREFIX, fields, frame, join
 
 FOR_EVER = math.inf

@@ -1,4 +1,4 @@
-"""The instruments of the simulated market, read from `simulated.csv`.
+"""The instruments of the simulated market, read from `listings.csv`.
 
 Prices are those of about 2025-01-02, volatility is the standard deviation of daily returns in percent, volume is
 shares a day (updates a day for an index), trade size is shares a trade. ISIN and conId are real where they are given.
@@ -49,7 +49,7 @@ class Listing:
 @cache
 def listings() -> dict[str, Listing]:
     """Return all listings by symbol, in the order of the table."""
-    table = files("workbench.gateway").joinpath("simulated.csv").read_text(encoding="utf-8")
+    table = files("workbench.gateway.simulated").joinpath("listings.csv").read_text(encoding="utf-8")
     found: dict[str, Listing] = {}
     for row in csv.DictReader(table.splitlines()):
         symbol = row["symbol"]

@@ -14,9 +14,9 @@ import numpy as np
 from workbench.gateway import noise
 from workbench.gateway.hours import Hours
 from workbench.gateway.noise import Floats, Integers
-from workbench.gateway.simulated_path import Path, correlation, path, weekdays
-from workbench.gateway.simulated_split import FLAT_BELOW, Buckets, Segment, notional
-from workbench.gateway.simulated_table import Listing
+from workbench.gateway.simulated.path import Path, correlation, path, weekdays
+from workbench.gateway.simulated.split import FLAT_BELOW, Buckets, Segment, notional
+from workbench.gateway.simulated.table import Listing
 
 LOWEST = 100  # ticks: no price falls under one dollar
 FULL_SESSION = 6.5 * 3600
