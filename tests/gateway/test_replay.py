@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import re
 from collections.abc import Sequence
 from datetime import datetime
 from pathlib import Path
@@ -46,6 +47,14 @@ def test_a_folder_without_bars_is_refused_by_name(tmp_path: Path, name: str) -> 
         ReplayTape(tmp_path / name)
 
 
+def test_folders_of_one_name_are_not_one_market(tmp_path: Path) -> None:
+    for parent in ("one", "other"):
+        save(tmp_path / parent / "tape" / "AAPL" / "1min.parquet", minutes(f"{MONDAY} 09:30", 1))
+
+    assert ReplayTape(tmp_path / "one" / "tape").account != ReplayTape(tmp_path / "other" / "tape").account
+    assert ReplayTape(tmp_path / "one" / "tape").account == ReplayTape(tmp_path / "one" / ".." / "one" / "tape").account
+
+
 def test_instruments_and_account_come_from_the_names_of_folders(tmp_path: Path) -> None:
     folder = tmp_path / "my bars.2019"
     for symbol in ("VIX", "AAPL", "SPY", "BRK B"):
@@ -54,7 +63,7 @@ def test_instruments_and_account_come_from_the_names_of_folders(tmp_path: Path) 
     tape = ReplayTape(folder)
 
     kinds = {it.symbol: (it.sec_type, it.primary_exchange, it.stock_type) for it in tape.instruments}
-    assert tape.account == "REPLAY-MY-BARS-2019"
+    assert re.fullmatch(r"REPLAY-MY-BARS-2019-[0-9A-F]{8}", tape.account)
     assert kinds == {
         "AAPL": ("STK", "NASDAQ", "COMMON"),
         "BRK B": ("STK", "NASDAQ", "COMMON"),

@@ -44,7 +44,7 @@ class ReplayTape:
         self._loaded: dict[Path, BarColumns] = {}
         self._windows = Windows(self._batch)
         self._instruments = tuple(_instruments(sorted(self._files)))
-        self.account = "REPLAY-" + (re.sub(r"[^A-Z0-9]+", "-", folder.resolve().name.upper()).strip("-") or "FOLDER")
+        self.account = _account(folder.resolve())
 
     @property
     def instruments(self) -> Sequence[Instrument]:
@@ -100,6 +100,12 @@ class ReplayTape:
         if path not in self._loaded:
             self._loaded[path] = read_bars(path)
         return self._loaded[path]
+
+
+def _account(folder: Path) -> str:
+    """Return the name of a folder's market; the digits tell folders of one name apart, for their bars must not mix."""
+    name = re.sub(r"[^A-Z0-9]+", "-", folder.name.upper()).strip("-") or "FOLDER"
+    return f"REPLAY-{name}-{crc32(str(folder).encode()):08X}"
 
 
 def _discover(folder: Path) -> dict[str, dict[int, Path]]:

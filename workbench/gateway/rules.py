@@ -3,8 +3,8 @@
 A rule admits so much within a window of time, or so much at the same time.
 
 The numbers are those of IB's own pages on historical data limitations and market data lines. They do not say which
-limits hold for each client and which for all clients of a gateway together. The pacing limits guard IB's servers and the
-market data lines belong to the account, so those are shared here; that the other two guard the connection is not
+limits hold for each client and which for all clients of a gateway together. The pacing limits guard IB's servers and
+the market data lines belong to the account, so those are shared here; that the other two guard the connection is not
 verified.
 """
 
