@@ -82,7 +82,7 @@ def test_a_backfill_stores_bars_and_status_shows_them(tmp_path: Path) -> None:
         (("backfill", "AAPL", "--since", "yesterday"), 2, "'yesterday' is no date"),
         (("run", "01-backfill-history", "-p", "symbol=AAPL"), 2, "did you mean symbols?"),
         (("run", "01-backfill-history", "-p", "symbols"), 2, "not NAME=VALUE"),
-        (("run", "99-nothing"), 1, "no notebook 99-nothing"),
+        (("run", "99-nothing"), 2, "no notebook 99-nothing"),
         (("gateway", "--tape", "no-such-folder"), 1, "no-such-folder"),
         (("gateway", "--start", "noon"), 1, "'noon' is no time"),
         (("gateway", "--speed", "0"), 1, "speed 0"),
