@@ -415,10 +415,16 @@ def test_a_jump_ahead_skips_what_lies_between_and_a_jump_back_hangs_up_on_everyb
             gone = asyncio.Event()
             it.ib.disconnectedEvent += gone.set
             bars = it.ib.reqRealTimeBars(stock(), 5, "TRADES", True)
+            kept = await it.ib.reqHistoricalDataAsync(stock(), "", "600 S", "5 secs", "TRADES", True, 2, True)
+            ticks: list[object] = []
+            it.ib.reqMktData(stock()).updateEvent += lambda ticker: ticks.extend(ticker.ticks)
             await it.settled()
+            known = len(kept)
             await asyncio.to_thread(drive(gateway, 3600))
-            await asyncio.sleep(0.05)
+            await asyncio.sleep(0.2)
             assert not bars
+            assert len(kept) <= known + 2  # of 720 that were skipped
+            assert len(ticks) < 100  # of thousands
             await asyncio.to_thread(drive(gateway, -60))
             await asyncio.wait_for(gone.wait(), 5)
         async with client(gateway) as again:

@@ -81,6 +81,16 @@ class KeptUp:
         """Keep nothing for a client that has gone."""
         self._wanted.pop(client, None)
 
+    def skip(self, now: float) -> None:
+        """Go on with the bar that is forming at `now`: those that ended before it are told to nobody.
+
+        Bars of a day and more are few: they are told.
+        """
+        for wanted in self._wanted.values():
+            for progress in wanted.values():
+                if progress.kept.size < DAY:
+                    progress.begin = max(progress.begin, math.ceil(now) - progress.kept.size)
+
     def next_due(self, now: float) -> float | None:
         """Return the gateway time of the next updates, or None when nobody wants any."""
         return (now // self._every + 1) * self._every if any(self._wanted.values()) else None

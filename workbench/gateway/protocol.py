@@ -115,8 +115,9 @@ class Gateway:
         return min((due for due in times if due is not None), default=None)
 
     def skip(self, now: float) -> None:
-        """Let the clock have jumped ahead to `now`: live bars go on from there, what was skipped only history has."""
-        self.live.skip(now)
+        """Let the clock have jumped ahead to `now`: all streams go on from there, what was skipped only history has."""
+        for stream in (self.live, self.ticks, self.kept):
+            stream.skip(now)
 
     def tick(self, now: float) -> list[tuple[GatewayConnection, bytes]]:
         """Return what is due, answers first: one block of bytes a client."""

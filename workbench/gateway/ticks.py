@@ -150,6 +150,11 @@ class Quotes:
         self._tape = known.tape
         self._calendar: Hours = known.calendar
         self._begin_at(int(known.now // STEP) * STEP)
+        self._told = self._day
+
+    def skip(self, now: float) -> None:
+        """Go on with the bar that starts at `now`; the next trade tells what the day has become in between."""
+        self._begin_at(int(now // STEP) * STEP)
 
     def _begin_at(self, instant: int) -> None:
         self._following = instant
@@ -168,6 +173,7 @@ class Quotes:
         end = int(now // STEP) * STEP
         if end < self._following:  # somebody turned the clock back
             self._begin_at(end)
+            self._told = self._day
         bars = streamed(self._tape, end).bars(self.instrument.key, STEP, self._following, end, use_rth=False)
         self._following = end
         return [tick for row in _rows(bars) for tick in self._traded(*row)]
@@ -185,12 +191,12 @@ class Quotes:
         yield from self._counted(start, open_, high, low, volume)
 
     def _counted(self, start: int, open_: float, high: float, low: float, volume: float) -> Iterator[Tick]:
-        told = self._day
-        if start >= told.until:
+        if start >= self._day.until:
             self._day = day_at(AsOf(streamed(self._tape, start), self._calendar, start), self.instrument)
         if self._day.begin <= start < self._day.end:
             self._day = self._day.after(open_, high, low, volume)
-        yield from self._day.ticks(told)
+        yield from self._day.ticks(self._told)
+        self._told = self._day
 
     def _quote(self, price: float) -> list[Tick]:
         """Return bid and ask around a price, as far from it as those of history; an index has none."""
@@ -264,6 +270,12 @@ class LiveTicks:
     def forget(self, client: Hashable) -> None:
         """End all subscriptions of a client."""
         self._streams.pop(client, None)
+
+    def skip(self, now: float) -> None:
+        """Go on from `now`: the trades before it are told to nobody."""
+        for streams in self._streams.values():
+            for stream in streams.values():
+                stream.quotes.skip(now - stream.behind)
 
     def next_due(self, now: float) -> float | None:
         """Return the gateway time at which ticks may come next, or None when nobody is subscribed."""
