@@ -7,7 +7,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from workbench.errors import GatewayError
-from workbench.gateway.pending import MOST_WAITING, Answer, Latency, Pending
+from workbench.gateway.pending import MOST_BYTES, MOST_WAITING, Answer, Latency, Pending
 from workbench.gateway.refusals import Refused
 
 
@@ -34,6 +34,17 @@ def test_what_is_cancelled_or_of_a_client_that_left_never_comes() -> None:
     assert not pending.holds("a", 1)
     assert pending.holds("a", 2)
     assert pending.take(1.0) == [("a", 2, Answer(1.0, b"2"))]
+
+
+def test_what_waits_does_not_fill_the_memory() -> None:
+    pending = Pending()
+    pending.put("a", 1, Answer(1.0, bytes(MOST_BYTES)))
+
+    with pytest.raises(Refused):
+        pending.check("b", 1)
+
+    pending.take(1.0)
+    pending.check("b", 1)
 
 
 def test_an_id_waits_once_and_not_too_many_wait() -> None:

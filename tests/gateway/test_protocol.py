@@ -273,6 +273,14 @@ def test_an_id_of_ticks_is_not_used_twice() -> None:
     assert messages(connection.receive(market_data(), NOW))[0][2:4] == ["9", "102"]
 
 
+def test_an_id_of_ticks_is_none_of_live_bars_either() -> None:
+    """A market data line is counted by it."""
+    connection = connected()
+    connection.receive(market_data(), NOW)
+
+    assert ask(50, 3, 9, *AAPL, 5, "TRADES", 1, None, connection=connection)[0][2:4] == ["9", "102"]
+
+
 def kept_up(req_id: int = 5, *, size: str = "1 min") -> bytes:
     return encode(20, req_id, *AAPL, 0, None, size, "1 D", 1, "TRADES", 2, 1, None)
 

@@ -45,8 +45,7 @@ class Lines:
             raise Refused(WHAT_TO_SHOW_INVALID)
         if not self._gateway.behaviour.market_data:
             raise Refused(NO_TICKS)
-        if self._gateway.live.holds(self._client, request.req_id):
-            raise Refused(DUPLICATE_ID)
+        self._refuse_held(request.req_id)
         self._admit(request, now, instrument)
         is_stock = instrument.sec_type == STOCK
         feed = Feed(instrument, request.what_to_show, request.use_rth, lots=is_stock, version=self._client.version)
@@ -102,10 +101,15 @@ class Lines:
     def _check(self, request: MarketDataRequest, *, subscribed: bool) -> None:
         if request.snapshot and request.generic_ticks:
             raise Refused(invalid("Snapshot market data subscription is not applicable to generic ticks"))
-        if self._gateway.ticks.holds(self._client, request.req_id):
-            raise Refused(DUPLICATE_ID)
+        self._refuse_held(request.req_id)
         if not subscribed and self.wanted not in (DELAYED, DELAYED_FROZEN):
             raise Refused(NO_TICKS)
+
+    def _refuse_held(self, req_id: int) -> None:
+        """Raise Refused when any stream of the client has the id: a line is counted by it."""
+        gateway = self._gateway
+        if any(stream.holds(self._client, req_id) for stream in (gateway.live, gateway.ticks, gateway.kept)):
+            raise Refused(DUPLICATE_ID)
 
     def _admit(self, request: MarketDataRequest | RealTimeBarsRequest, now: float, instrument: Instrument) -> None:
         """Count a request that passed validation. Raises Refused when that breaks one of IB's rules."""

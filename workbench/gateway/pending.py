@@ -16,6 +16,8 @@ from workbench.gateway.refusals import DUPLICATE_QUERY, TOO_MANY_SIMULTANEOUS, R
 
 MOST_WAITING = 200
 """Answers of one client that may wait where no rule limits them: they are kept in memory."""
+MOST_BYTES = 64 << 20
+"""What the waiting answers of all clients may weigh together before no more is taken in."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -64,7 +66,7 @@ class Pending:
         mine = self._waiting.get(client, {})
         if req_id in mine:
             raise Refused(DUPLICATE_QUERY)
-        if len(mine) >= MOST_WAITING:
+        if len(mine) >= MOST_WAITING or self._weight() >= MOST_BYTES:
             raise Refused(TOO_MANY_SIMULTANEOUS)
 
     def holds(self, client: Hashable, req_id: int) -> bool:
@@ -82,6 +84,9 @@ class Pending:
     def next_due(self) -> float | None:
         """Return the gateway time at which the next answer is due, or None when none waits."""
         return min((answer.due for mine in self._waiting.values() for answer in mine.values()), default=None)
+
+    def _weight(self) -> int:
+        return sum(len(answer.data) for mine in self._waiting.values() for answer in mine.values())
 
     def take(self, now: float) -> list[tuple[Hashable, int, Answer]]:
         """Take out what is due, in the order in which it became so: client, request id, answer."""
