@@ -84,7 +84,7 @@ def test_a_series_never_stored_is_empty_and_logged(
     assert loaded.empty
     assert list(loaded)[:5] == ["open", "high", "low", "close", "volume"]
     assert "nothing is stored of AAPL" in caplog.text
-    assert store.last_bar("AAPL", "15min") is None
+    assert store.catalog().empty
 
 
 def test_bad_input_is_refused_and_nothing_is_written(store: HistoricalDataManager) -> None:
@@ -178,7 +178,6 @@ def test_the_catalog_tells_what_is_stored(store: HistoricalDataManager) -> None:
         "CON", "15min", "TRADES", 10, "IB",
     ]  # fmt: skip
     assert (row["first"], row["last"]) == (bars().index[0], bars().index[-1])
-    assert row["last"] == store.last_bar("CON", "15min")
 
 
 def test_what_is_saved_is_recorded_and_what_is_gone_is_not(tmp_path: Path) -> None:

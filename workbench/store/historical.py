@@ -153,10 +153,6 @@ class HistoricalDataManager:
         refuse_source(self.data_dir, source)
         self._series(symbol, timeframe, what_to_show).refuse_others(Provenance(source, what_to_show, use_rth))
 
-    def last_bar(self, symbol: str, timeframe: str, *, what_to_show: str = "TRADES") -> datetime | None:
-        """Return the start of the newest stored bar of a series, or None."""
-        return self._series(symbol, timeframe, what_to_show).info().last
-
     def update_historical_data(self, symbol: str, timeframe: str) -> object:
         """Fetch and save what IB has of all that is missing since the first stored bar, whatever the gap."""
         if self._update is None:
