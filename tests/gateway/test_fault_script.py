@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from workbench.cli import gateway
+from workbench.cli.gateway import gateway
 from workbench.errors import GatewayError
 from workbench.gateway import faults
 from workbench.gateway.faults import (

@@ -1,0 +1,24 @@
+"""The command `workbench`: one module a group of commands. Heavy imports wait until a command needs them."""
+
+from __future__ import annotations
+
+import sys
+
+import typer
+
+from workbench.cli import data, gateway, notebooks
+from workbench.cli.base import FAILED, INTERRUPTED, UNUSABLE, app
+from workbench.errors import InvalidInput, WorkbenchError
+
+__all__ = ["app", "data", "gateway", "main", "notebooks"]
+
+
+def main() -> None:
+    """Run the command line; an error of ours is one sentence on standard error, not a traceback."""
+    try:
+        app()
+    except WorkbenchError as error:
+        typer.secho(f"error: {error}", fg="red", err=True)
+        sys.exit(UNUSABLE if isinstance(error, InvalidInput) else FAILED)
+    except KeyboardInterrupt:
+        sys.exit(INTERRUPTED)
