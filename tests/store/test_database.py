@@ -60,8 +60,8 @@ def test_the_migrations_make_the_schema_that_the_tables_say(tmp_path: Path) -> N
     assert schemas[0] == schemas[1]
 
 
-def test_a_series_is_recorded_once_and_renewed(tmp_path: Path) -> None:
-    with DatabaseManager(url_of(tmp_path / "new" / "folder" / "trading.db")) as database:
+def test_a_series_is_recorded_once_and_renewed(database_url: str) -> None:
+    with DatabaseManager(database_url) as database:
         save(database, bars=7)
         save(database, bars=8)
         rows = database.load_series_metadata()
@@ -72,8 +72,13 @@ def test_a_series_is_recorded_once_and_renewed(tmp_path: Path) -> None:
     assert abs(rows["last_updated"].item() - datetime.now(UTC)) < timedelta(minutes=5)
 
 
-def test_a_recorded_series_can_be_removed_and_no_rows_have_the_columns(tmp_path: Path) -> None:
-    with DatabaseManager(url_of(tmp_path / "trading.db")) as database:
+def test_the_folder_of_a_new_database_is_made(tmp_path: Path) -> None:
+    with DatabaseManager(url_of(tmp_path / "new" / "folder" / "trading.db")) as database:
+        assert database.load_series_metadata().empty
+
+
+def test_a_recorded_series_can_be_removed_and_no_rows_have_the_columns(database_url: str) -> None:
+    with DatabaseManager(database_url) as database:
         save(database)
         database.delete_series_metadata("SPY", "1day")
         rows = database.load_series_metadata()
@@ -82,8 +87,8 @@ def test_a_recorded_series_can_be_removed_and_no_rows_have_the_columns(tmp_path:
     assert list(rows) == ["id", "symbol", "timeframe", "start_date", "end_date", "bar_count", "last_updated"]
 
 
-def test_instants_are_kept_in_utc_and_naive_ones_refused(tmp_path: Path) -> None:
-    with DatabaseManager(url_of(tmp_path / "trading.db")) as database:
+def test_instants_are_kept_in_utc_and_naive_ones_refused(database_url: str) -> None:
+    with DatabaseManager(database_url) as database:
         eastern = START.astimezone(timezone(timedelta(hours=-5)))
         database.save_series_metadata("SPY", "1day", start=eastern, end=END, bar_count=1)
         assert database.load_series_metadata()["start_date"].item() == START
@@ -150,12 +155,13 @@ with DatabaseManager(sys.argv[1]) as database:
 """
 
 
-def test_processes_that_open_a_new_database_at_once_all_write_to_it(tmp_path: Path) -> None:
-    url = url_of(tmp_path / "trading.db")
-
+def test_processes_that_open_a_new_database_at_once_all_write_to_it(database_url: str) -> None:
     writers = [
         subprocess.Popen(
-            [sys.executable, "-c", _WRITER, url, str(number)], stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True
+            [sys.executable, "-c", _WRITER, database_url, str(number)],
+            stdin=subprocess.PIPE,
+            stdout=subprocess.PIPE,
+            text=True,
         )
         for number in range(3)
     ]
@@ -168,6 +174,6 @@ def test_processes_that_open_a_new_database_at_once_all_write_to_it(tmp_path: Pa
 
     assert ready == ["ready\n"] * 3
     assert codes == [0, 0, 0]
-    with DatabaseManager(url) as database:
+    with DatabaseManager(database_url) as database:
         rows = database.load_series_metadata()
     assert rows[["symbol", "bar_count"]].to_numpy().tolist() == [["S0", 9], ["S1", 9], ["S2", 9]]
