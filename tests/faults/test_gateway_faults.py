@@ -53,13 +53,14 @@ from workbench.gateway.faults import (
     Silence,
     Split,
     Stall,
+    Tell,
     Truncate,
     WeekendReset,
     When,
     WrongLength,
 )
 from workbench.gateway.faults.connectivity import REASONS, because
-from workbench.gateway.faults.script import format_faults
+from workbench.gateway.faults.script import format_faults, parse_faults
 from workbench.gateway.server import GatewayServer
 from workbench.gateway.serving import running
 from workbench.gateway.simulated import SimulatedTape
@@ -309,6 +310,49 @@ def test_a_refused_request_is_told_in_the_words_of_ib(reason: str) -> None:
 
     notice = because(reason, "AAPL")
     meet(conversation, faults=[Fault(FIRST_REQUEST, Refuse(reason))])
+
+
+REFUSED = """
+[[fault]]
+when = { message = "reqRealTimeBars", symbol = "AAPL" }
+action = { do = "refuse", code = 354, text = "Requested market data is not subscribed." }
+
+[[fault]]
+when = { message = "reqHistoricalData" }
+action = { do = "refuse", code = 10999, text = "Nobody knows {symbol}." }
+"""
+
+
+def test_any_request_is_refused_with_any_code_and_text() -> None:
+    async def conversation(desk: Desk) -> None:
+        bars = desk.stream()
+        await desk.until(lambda: bool(desk.errors))
+        assert desk.errors == [(bars.reqId, 354, "Requested market data is not subscribed.")]
+        assert await is_silent(bars)
+        assert not await desk.history()
+        assert [it[1:] for it in desk.errors[1:]] == [(10999, "Nobody knows AAPL.")]
+
+    meet(conversation, faults=parse_faults(REFUSED))
+
+
+@pytest.mark.parametrize(
+    "told",
+    [
+        Fault(When(message="reqContractDetails"), Tell(2110, "Connectivity is broken: 100 %, {symbol}.")),
+        *parse_faults('[[fault]]\nwhen = { message = "reqContractDetails" }\naction = { do = "tell", code = 1102 }'),
+    ],
+)
+def test_a_client_is_told_any_code_and_text_about_no_request_and_all_goes_on(told: Fault) -> None:
+    async def conversation(desk: Desk) -> None:
+        bars = desk.stream()
+        await desk.until(lambda: len(bars) >= 2)
+        assert len(await desk.details()) == 1
+        assert isinstance(told.action, Tell)
+        assert desk.errors == [(-1, told.action.code, told.action.text)]
+        count = len(bars)
+        await desk.until(lambda: len(bars) >= count + 2)
+
+    meet(conversation, faults=[told])
 
 
 def test_a_fault_that_is_always_there_befalls_every_request() -> None:

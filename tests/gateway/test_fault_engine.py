@@ -34,6 +34,7 @@ from workbench.gateway.faults import (
     Silence,
     Split,
     Stall,
+    Tell,
     Truncate,
     WeekendReset,
     When,
@@ -505,7 +506,8 @@ def test_faults_that_only_slice_or_wait_never_change_the_messages(
 
 
 anything: st.SearchStrategy[Action] = st.sampled_from(
-    [kind() for kind in action_names().values() if kind not in (Corrupt, Refuse)] + [Corrupt(2, "\x00"), Corrupt(-1)]
+    [kind() for kind in action_names().values() if kind not in (Corrupt, Refuse, Tell)]
+    + [Corrupt(2, "\x00"), Corrupt(-1), Tell(2110, "\x00")]
 )
 
 

@@ -22,6 +22,7 @@ from workbench.gateway.faults import (
     Fault,
     Refuse,
     Silence,
+    Tell,
     Truncate,
     When,
 )
@@ -102,6 +103,14 @@ def test_the_help_of_the_command_names_every_action() -> None:
         ("[[fault]]\naction = { do = 'close', keep = 2 }", "keep is 2.0; give the share"),
         ("[[fault]]\naction = { do = 'silence', seconds = -1 }", "seconds is -1.0"),
         ("[[fault]]\naction = { do = 'refuse' }", "needs a request as its message"),
+        (
+            "[[fault]]\nwhen = { message = 'reqIds' }\naction = { do = 'refuse', reason = 'no' }",
+            "or give code and text",
+        ),
+        ("[[fault]]\nwhen = { message = 'reqIds' }\naction = { do = 'refuse', text = 'no' }", "text 'no' needs a code"),
+        ("[[fault]]\nwhen = { message = 'reqIds' }\naction = { do = 'refuse', code = -1 }", "code is -1"),
+        ("[[fault]]\naction = { do = 'tell', text = 'no' }", "action.code is missing"),
+        ("[[fault]]\naction = { do = 'tell', code = 0 }", "code is 0; IB's codes are positive"),
         ("[[fault]]\nwhen = { message = 'reqHistory' }\naction = { do = 'drop' }", "message 'reqHistory' is unknown"),
         ("[[fault]]\nwhen = { nth = 0 }\naction = { do = 'drop' }", "nth is 0; the first message is 1"),
         ("[[fault]]\nwhen = { symbol = 'AAPL' }\naction = { do = 'drop' }", "symbol and containing need a message"),
@@ -131,6 +140,7 @@ def test_a_file_that_cannot_be_used_is_named(tmp_path: Path) -> None:
 shares = st.floats(0, 1)
 lengths = st.floats(0, 1e6) | st.just(float("inf"))
 names = st.text(max_size=5)
+codes = st.integers(1, 2**31 - 1)
 whens = st.one_of(
     st.builds(
         When,
@@ -161,11 +171,11 @@ actions: st.SearchStrategy[Action] = st.one_of(
         data=st.sampled_from(["maintained", "lost"]),
         streams=st.sampled_from(["alive", "dead"]),
     ),
-    *[st.builds(kind) for kind in action_names().values() if kind not in (Corrupt, Refuse)],
+    *[st.builds(kind) for kind in action_names().values() if kind not in (Corrupt, Refuse, Tell)],
+    st.builds(Tell, code=codes, text=st.text()),
 )
-requested = st.builds(
-    Fault, st.sampled_from(sorted(REQUEST_NAMES)).map(When), st.builds(Refuse, st.sampled_from(sorted(REASONS)))
-)
+refused = st.builds(Refuse, st.sampled_from(sorted(REASONS))) | st.builds(Refuse, code=codes, text=st.text())
+requested = st.builds(Fault, st.sampled_from(sorted(REQUEST_NAMES)).map(When), refused)
 
 
 @given(st.lists(requested | st.builds(Fault, whens, actions), max_size=5))

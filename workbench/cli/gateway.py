@@ -75,7 +75,7 @@ def gateway(
     after (seconds), at, daily, weekdays (exchange time). Without any it is at once.
 
     `do`, on bytes: dribble split truncate garbage wrong-length stall close reset. On messages: drop duplicate reorder
-    delay corrupt refuse. On the session: connectivity-lost connectivity-restored farm-broken farm-inactive
+    delay corrupt refuse. On the session: connectivity-lost connectivity-restored tell farm-broken farm-inactive
     server-broken live-updates-failed bust port-reset contracts-unknown competing-session silence restart
     client-id-stuck nightly-reset weekend-reset. `python -m pydoc workbench.gateway.faults` has the arguments of each.
     """

@@ -34,13 +34,17 @@ gateway time. `do` is one of these, with its arguments and their defaults:
     corrupt                 field, text = ""
     delay                   seconds = 1.0
     reorder                 within = 1.0
-    refuse                  reason = "pacing"
+    refuse                  reason = "pacing", code = 0, text = ""
+                            for a named reason, or with any code and text: code = 354, text = "Requested market data
+                            is not subscribed."; {symbol} in the text is the request's
 
     session
     connectivity-lost       seconds = 60.0, data = "maintained", streams = "alive", every = inf
                             1100, then 1102, or 1101 when data are "lost"; streams may be "dead"
     connectivity-restored   data = "maintained", streams = "alive"
                             1102 or 1101 alone
+    tell                    code, text = ""
+                            any code and text about no request (id -1): code = 2110, text = "Connectivity ..."
     farm-broken             farm = "market", seconds = 5.0, streams = "alive"
                             2103 and 2104; "historical" 2105 and 2106; "secdef" 2157 and 2158
     farm-inactive           farm = "historical", streams = "alive"
@@ -95,6 +99,7 @@ from workbench.gateway.faults.outages import (
     Restart,
     ServerBroken,
     Silence,
+    Tell,
     WeekendReset,
 )
 from workbench.gateway.faults.stream import (
@@ -120,8 +125,8 @@ __all__ = [
     "Action", "Bust", "ClientIdStuck", "Close", "CompetingSession", "ConnectivityLost", "ConnectivityRestored",
     "ContractsUnknown", "Corrupt", "Delay", "Dribble", "Drop", "Duplicate", "FarmBroken", "FarmInactive", "Fault",
     "Garbage", "LiveUpdatesFailed", "NightlyReset", "OnBytes", "OnMessages", "OnSession", "PortReset", "Refuse",
-    "Reorder", "Reset", "Restart", "ServerBroken", "Silence", "Split", "Stall", "Truncate", "WeekendReset", "When",
-    "WrongLength",
+    "Reorder", "Reset", "Restart", "ServerBroken", "Silence", "Split", "Stall", "Tell", "Truncate", "WeekendReset",
+    "When", "WrongLength",
 ]  # fmt: skip
 
 WEEKDAYS = ("Mon", "Tue", "Wed", "Thu", "Fri", "Sat", "Sun")
@@ -186,6 +191,7 @@ OnMessages = Drop | Duplicate | Corrupt | Delay | Reorder | Refuse
 OnSession = (
     ConnectivityLost
     | ConnectivityRestored
+    | Tell
     | FarmBroken
     | FarmInactive
     | ServerBroken

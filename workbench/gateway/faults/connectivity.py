@@ -75,5 +75,9 @@ def because(reason: str, symbol: str) -> Notice:
     >>> because("ambiguous", "KWEB")
     Notice(code=200, text='The contract description specified for KWEB is ambiguous.')
     """
-    notice = REASONS[reason]
+    return about(REASONS[reason], symbol)
+
+
+def about(notice: Notice, symbol: str) -> Notice:
+    """Return a notice with the request's symbol in its place."""
     return Notice(notice.code, notice.text.replace("{symbol}", symbol))

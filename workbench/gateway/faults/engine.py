@@ -73,7 +73,7 @@ class FaultEngine:
             return
         self._catch_up(now)
         actions = self._actions(message, line, now)
-        notice, passes = self._verdict(message, line, refusals(actions))
+        notice, passes = self._verdict(message, line, refusals(actions, message.symbol))
         if notice:
             yield Send(answers.error(NO_REQUEST if message.req_id is None else message.req_id, notice, client.version))
         if notice is ID_IN_USE:
@@ -235,14 +235,14 @@ class FaultEngine:
 
     # What passes
 
-    def _verdict(self, message: Message, line: Line, reasons: list[str]) -> tuple[Notice | None, bool]:
+    def _verdict(self, message: Message, line: Line, refused: list[Notice]) -> tuple[Notice | None, bool]:
         """Return why a request is refused, if it is, and whether it passes to the protocol."""
         if message.name == "startApi" and any(line.client_id in it.kept_ids for it in self._running):
             return ID_IN_USE, False
         episodes = [it.episode for it in self._running if it.befalls(line.client_id, message.symbol)]
-        reasons += [it.refused[message.name] for it in episodes if message.name in it.refused]
-        if reasons:
-            return because(reasons[0], message.symbol), False
+        reasons = [it.refused[message.name] for it in episodes if message.name in it.refused]
+        if notices := [*refused, *[because(it, message.symbol) for it in reasons]]:
+            return notices[0], False
         return None, not any(message.name in it.unanswered for it in episodes)
 
     def _take(

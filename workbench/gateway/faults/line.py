@@ -16,6 +16,7 @@ from workbench.gateway.faults import Action, OnBytes
 from workbench.gateway.faults.episodes import Episode
 from workbench.gateway.faults.stream import Corrupt, Delay, Drop, Duplicate, Piece, Refuse, Reorder
 from workbench.gateway.messages import CANCELS, STREAMS, Message, streams
+from workbench.gateway.refusals import Notice
 from workbench.gateway.wire import PREFIX, frame
 
 KNOWN_REQUESTS = 4096  # of each client; enough for any that lives, and a bound for one that floods
@@ -170,6 +171,6 @@ def cut(data: bytes) -> list[bytes]:
     return payloads
 
 
-def refusals(actions: list[Action]) -> list[str]:
-    """Return the reasons for which a request is refused."""
-    return [it.reason for it in actions if isinstance(it, Refuse)]
+def refusals(actions: list[Action], symbol: str) -> list[Notice]:
+    """Return the words in which a request for a symbol is refused."""
+    return [it.notice(symbol) for it in actions if isinstance(it, Refuse)]

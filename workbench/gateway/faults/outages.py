@@ -30,7 +30,8 @@ from workbench.gateway.faults.episodes import (
     Episode,
     Fate,
 )
-from workbench.gateway.faults.stream import FOR_EVER, length_of_time, require
+from workbench.gateway.faults.stream import FOR_EVER, is_code, length_of_time, require
+from workbench.gateway.refusals import Notice
 
 Streams = Literal["alive", "dead"]
 
@@ -76,6 +77,21 @@ class ConnectivityRestored:
         if self.data == "lost":
             return Episode(end=(RESTORED_LOST, *OK.values()), fate=Fate.GONE)
         return Episode(end=(RESTORED,), fate=Fate(self.streams))
+
+
+@dataclass(frozen=True, slots=True)
+class Tell:
+    """Any code and text, told to the client and about no request (id -1); nothing else happens."""
+
+    code: int
+    text: str = ""
+
+    def __post_init__(self) -> None:
+        require(is_code(self.code), f"code is {self.code}; IB's codes are positive")
+
+    def episode(self) -> Episode:
+        """Return the notice."""
+        return Episode(begin=(Notice(self.code, self.text),))
 
 
 @dataclass(frozen=True, slots=True)

@@ -9,7 +9,8 @@ from typing import NamedTuple
 
 from workbench.errors import GatewayError
 from workbench.gateway import effects
-from workbench.gateway.faults.connectivity import REASONS
+from workbench.gateway.faults.connectivity import REASONS, about
+from workbench.gateway.refusals import Notice
 from workbench.gateway.wire import PREFIX, fields, frame, join
 
 FOR_EVER = math.inf
@@ -25,6 +26,11 @@ def length_of_time(seconds: float) -> float:
     """Return the seconds when they are a length of time."""
     require(seconds >= 0, f"seconds is {seconds}; give a length of time, or inf for ever")
     return seconds
+
+
+def is_code(code: int) -> bool:
+    """Return whether a client can read a number as the code of an error."""
+    return 0 < code < 1 << 31
 
 
 class Piece(NamedTuple):
@@ -223,9 +229,22 @@ class Reorder:
 
 @dataclass(frozen=True, slots=True)
 class Refuse:
-    """Refuse a request in IB's words; the names are those of `connectivity.REASONS`."""
+    """Refuse a request: for a reason that has a name in `connectivity.REASONS`, or with any code and text.
+
+    `{symbol}` in the text is the request's. Where a code is given the reason is not looked at.
+    """
 
     reason: str = "pacing"
+    code: int = 0
+    text: str = ""
 
     def __post_init__(self) -> None:
-        require(self.reason in REASONS, f"reason {self.reason!r} is none of {', '.join(REASONS)}")
+        require(
+            self.reason in REASONS, f"reason {self.reason!r} is none of {', '.join(REASONS)}; or give code and text"
+        )
+        require(bool(self.code) or not self.text, f"the text {self.text!r} needs a code, for example 354")
+        require(not self.code or is_code(self.code), f"code is {self.code}; IB's codes are positive")
+
+    def notice(self, symbol: str) -> Notice:
+        """Return what the client is told of a request for a symbol."""
+        return about(Notice(self.code, self.text) if self.code else REASONS[self.reason], symbol)
