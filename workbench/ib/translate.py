@@ -10,16 +10,8 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import pandas as pd
 
-from workbench.errors import (
-    ConnectionFailed,
-    Disconnected,
-    IBError,
-    InvalidInput,
-    NoPermission,
-    PacingViolation,
-    RequestRefused,
-    UnknownContract,
-)
+from workbench.errors import IBError, InvalidInput, RequestRefused
+from workbench.ib.codes import Reaction, describe, explain
 from workbench.market.bars import COLUMNS, TIMESTAMP, empty_bars
 from workbench.market.contracts import Contract
 from workbench.market.timeframes import TIMEFRAMES, Timeframe, parse_timeframe
@@ -96,46 +88,18 @@ def _to_moment(stamp: date | datetime) -> datetime:
     return datetime(stamp.year, stamp.month, stamp.day, tzinfo=UTC)
 
 
-_ERRORS: dict[int, type[IBError]] = {
-    100: PacingViolation,
-    200: UnknownContract,
-    203: NoPermission,
-    326: ConnectionFailed,
-    354: NoPermission,
-    502: ConnectionFailed,
-    504: Disconnected,
-    10089: NoPermission,
-    10091: NoPermission,
-    10168: NoPermission,
-    10186: NoPermission,
-}
-_TEXTS: dict[str, type[IBError]] = {
-    "pacing violation": PacingViolation,
-    "simultaneous api historical": PacingViolation,
-    "no market data permissions": NoPermission,
-    "requires additional subscription": NoPermission,
-}
-"""Codes such as 162, 322 and 420 stand for many things: their text tells which."""
-
-_NEXT_STEPS: dict[type[IBError], str] = {
-    UnknownContract: "check the symbol, its kind and its primary exchange in data/universe.csv",
-    NoPermission: "subscribe to the market data in IB's Client Portal, or leave the symbol out",
-    PacingViolation: "wait a minute, then repeat the request",
-}
-
-
 def to_error(code: int, text: str, *, request: str) -> IBError:
-    """Name the error IB reported for `request`.
+    """Name the error that IB reported for `request`, with its cause and the next step.
 
     >>> print(to_error(200, "No security definition has been found", request="bars of XYZ"))
-    bars of XYZ: No security definition has been found; check the symbol, ... (IB code 200)
+    bars of XYZ: No security definition has been found. The symbol, its kind or its exchange is not as ... (IB code 200)
     """
-    by_text = (kind for part, kind in _TEXTS.items() if part in text.lower())
-    kind = _ERRORS.get(code) or next(by_text, RequestRefused)
-    step = f"; {_NEXT_STEPS[kind]}" if kind in _NEXT_STEPS else ""
-    return kind(f"{request}: {text.rstrip('.')}{step}", code=code)
+    row = explain(code, text)
+    kind = row.error if row and row.error else RequestRefused
+    return kind(f"{request}: {describe(code, text)}", code=code)
 
 
 def is_confirmed_empty(code: int, text: str) -> bool:
     """Return whether IB says that it has no bars in what was asked for: an answer, not a failure."""
-    return code == 162 and "returned no data" in text.lower()
+    row = explain(code, text)
+    return row is not None and row.reaction is Reaction.EMPTY
