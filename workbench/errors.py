@@ -12,12 +12,14 @@
     │   └── SourceMismatch      bars of one source offered to a store of another
     ├── IBError                 what IB, or the way to it, reported; carries IB's code
     │   ├── ConnectionFailed    nobody answers at host and port
-    │   ├── Disconnected        the connection ended under a request
-    │   ├── RequestTimeout
-    │   ├── UnknownContract
-    │   ├── NoPermission
+    │   ├── Disconnected        the connection ended, or IB was away, for longer than we are patient
+    │   ├── RequestTimeout      no answer, over a connection that is well
+    │   ├── UnreadableAnswer    an answer that breaks a rule of the protocol or of bars
     │   ├── PacingViolation
-    │   └── RequestRefused      everything else; the text says why
+    │   ├── Unavailable         IB cannot serve the request now, or said so when it is not to be believed
+    │   ├── UnknownContract     permanent
+    │   ├── NoPermission        permanent
+    │   └── RequestRefused      permanent: everything else; the text says why
     ├── GatewayError            the built-in gateway could not do what it was asked
     └── NotebookError
         ├── UnknownNotebook
@@ -30,6 +32,7 @@ Each class stands for one thing a caller can do about it. A message names the ca
 from __future__ import annotations
 
 from pathlib import Path
+from typing import ClassVar
 
 
 class WorkbenchError(Exception):
@@ -95,8 +98,11 @@ class SourceMismatch(StoreError):
 class IBError(WorkbenchError):
     """IB, or the way to it, reported a failure.
 
-    `code` is IB's own, or None when the failure was found on our side of the socket.
+    `code` is IB's own, or None when the failure was found on our side of the socket. Where `permanent` the same
+    request would fail again; any other may be repeated later. Neither says anything about what IB has.
     """
+
+    permanent: ClassVar[bool] = False
 
     def __init__(self, message: str, *, code: int | None = None) -> None:
         self.code = code
@@ -108,27 +114,41 @@ class ConnectionFailed(IBError):
 
 
 class Disconnected(IBError):
-    """The connection is not there, or ended while a request was under way."""
+    """The connection is not there, or IB was out of reach for longer than we are patient."""
 
 
 class RequestTimeout(IBError):
     """No answer came in time."""
 
 
-class UnknownContract(IBError):
-    """IB knows no such contract, or more than one."""
-
-
-class NoPermission(IBError):
-    """The account lacks the market data subscription."""
+class UnreadableAnswer(IBError):
+    """An answer that breaks a rule of the protocol or of bars: nothing of it is used."""
 
 
 class PacingViolation(IBError):
     """IB's limits on requests were exceeded; the same request may be repeated later."""
 
 
+class Unavailable(IBError):
+    """IB cannot serve the request now, or says so while its word is not final: the same request may do later."""
+
+
+class UnknownContract(IBError):
+    """IB knows no such contract, or more than one."""
+
+    permanent = True
+
+
+class NoPermission(IBError):
+    """The account lacks the market data subscription."""
+
+    permanent = True
+
+
 class RequestRefused(IBError):
     """IB refused the request for a reason its text gives."""
+
+    permanent = True
 
 
 class GatewayError(WorkbenchError):

@@ -20,6 +20,7 @@ from workbench.errors import (
     PacingViolation,
     RequestRefused,
     RequestTimeout,
+    Unavailable,
     UnknownContract,
 )
 
@@ -110,7 +111,7 @@ def _unpermitted(code: int) -> tuple[Explanation, ...]:
 def _elsewhere(code: int) -> Explanation:
     return Explanation(
         code, "logged in elsewhere", "Another login of the same user holds the market data.", _LOGGED_IN_ELSEWHERE,
-        _LOG_OUT, R.WAIT, RequestRefused, "connected from a different ip address",
+        _LOG_OUT, R.WAIT, Unavailable, "connected from a different ip address",
     )  # fmt: skip
 
 
@@ -178,7 +179,7 @@ ROWS: tuple[Explanation, ...] = (
         162, "history service error", "IB's history service refused the request.",
         "Its text says why; it may be in the language of TWS.",
         "Repeat it once. If the text is not English, set TWS to show API errors in English, and look again.",
-        R.RETRY, RequestRefused,
+        R.RETRY, Unavailable,
     ),
     Explanation(
         165, "history message", "IB's history or scanner service reports on a query that goes on.",
@@ -247,7 +248,7 @@ ROWS: tuple[Explanation, ...] = (
     ),
     Explanation(
         322, "request not processed", "The gateway failed at the request.", "Its text says why.",
-        "Repeat it once; if it fails again, restart TWS or IB Gateway.", R.RETRY, RequestRefused,
+        "Repeat it once; if it fails again, restart TWS or IB Gateway.", R.RETRY, Unavailable,
     ),
     Explanation(
         326, "client id in use", "Another program is connected to this TWS under the same client id.",
@@ -262,7 +263,7 @@ ROWS: tuple[Explanation, ...] = (
     Explanation(
         366, "no such history request", "The request for history is not, or no longer, there.",
         "It had ended when it was cancelled; for bars that are kept up to date it means that the stream is dead.",
-        "Nothing needs doing after a cancel; else request the bars again.", R.RETRY, RequestRefused,
+        "Nothing needs doing after a cancel; else request the bars again.", R.RETRY, Unavailable,
     ),
     _paced(420),
     *_unpermitted(420),
@@ -413,7 +414,7 @@ ROWS: tuple[Explanation, ...] = (
     ),
     Explanation(
         10197, "competing session", "Another login of the same user holds the live data.", _LOGGED_IN_ELSEWHERE,
-        _LOG_OUT, R.WAIT, RequestRefused,
+        _LOG_OUT, R.WAIT, Unavailable,
     ),
     Explanation(
         10225, "bust", "A trade was annulled, and the live bars of its symbol were ended.",
