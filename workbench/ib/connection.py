@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import logging
 import threading
-from collections.abc import Coroutine
+from collections.abc import Callable, Coroutine
 from datetime import UTC, datetime
 from types import TracebackType
 from typing import TYPE_CHECKING, Any, Self, TypeVar
@@ -171,6 +171,10 @@ class IBDataManager:
     ) -> datetime:
         """Return what `fetch_head_timestamp` does, to await."""
         return await self._run_async(self._head_timestamp(symbol, what_to_show, use_rth=use_rth))
+
+    def use(self, work: Callable[[ib_insync.IB], Coroutine[Any, Any, T]]) -> T:
+        """Run `work` with ib_insync's own object, on its thread and loop: for what has no method here."""
+        return self._run(work(self._connected_ib()))
 
     def current_time(self) -> datetime:
         """Return the gateway's time (UTC), at most about a second old and never ahead of it."""
