@@ -81,6 +81,17 @@ def test_history_differs_from_the_stream_by_a_tick_and_by_the_rate_at_most() -> 
     assert np.ptp(change) < 1e-9  # one factor for a session
 
 
+@pytest.mark.parametrize("symbol", ["AAPL", "SEB", "VIX"])
+def test_an_average_never_leaves_the_prices_of_its_bar(symbol: str) -> None:
+    bars = told(revised(), NOW).bars(symbol, 5, NOW - 8 * 3600, NOW, use_rth=True)
+
+    averages = bars.average[bars.volume > 0]
+
+    assert (averages >= bars.low[bars.volume > 0]).all()
+    assert (averages <= bars.high[bars.volume > 0]).all()
+    assert not bars.average[bars.volume == 0].any()
+
+
 def test_sessions_gain_and_lose_volume() -> None:
     begin = NOW - 100 * DAY
     sent = plain().bars("AAPL", DAY, begin, NOW, use_rth=True)

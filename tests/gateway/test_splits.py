@@ -128,7 +128,13 @@ def test_a_reverse_split_keeps_the_trade_of_one_share() -> None:
 
     bars = tape.bars("F", 60, at("2026-11-19 10:00"), at("2026-11-19 10:30"), use_rth=True)
 
-    assert bars.volume.tolist() == [0.05] * 30
+    assert bars.volume.tolist() == pytest.approx([0.05] * 30, rel=2**-22)
+
+
+def test_splits_of_symbols_that_the_tape_has_not_are_named() -> None:
+    tape = SplitTape(SimulatedTape(1), [Split(it, date(2026, 11, 20), 4.0) for it in ("WHO", "AAPL", "APPL", "WHO")])
+
+    assert tape.unknown == ["APPL", "WHO"]
 
 
 def test_a_continuous_market_is_told_in_old_shares_until_the_split() -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import time
 from collections.abc import Callable
 from datetime import datetime
@@ -14,6 +15,8 @@ from workbench.gateway.tape import Tape
 
 if TYPE_CHECKING:
     from workbench.gateway.rulebook import Rulebook
+
+log = logging.getLogger(__name__)
 
 SIMULATED = "simulated"
 MARKET_DATA_LINES = 100
@@ -30,6 +33,8 @@ def open_tape(name: str, *, seed: int, start: float | None, splits: Path | None 
         from workbench.gateway.splits import SplitTape, read_splits
 
         tape = SplitTape(tape, read_splits(splits), continuous=name == SIMULATED)
+        if tape.unknown:
+            log.warning("%s: the tape %s has no %s; their splits change nothing", splits, name, ", ".join(tape.unknown))
     if revise:
         from workbench.gateway.revise import RevisedTape
 

@@ -7,14 +7,14 @@ tells has, by two rules that are seeded and the same whenever it is asked:
 * of every 40 neighbouring prices of a session two become one, so now and then a price is a tick lower.
 
 Both rules commute with making long bars of short ones, so history still agrees with itself to the last bit in every
-bar size, and a revised bar costs no more than a plain one: sums of multiples of 1/4096 are exact, one factor leaves
-average prices as they were, and a rule that keeps the order of prices keeps what is first, highest, lowest and last.
+bar size, and a revised bar costs no more than a plain one: sums of multiples of 1/4096 are exact, and a rule that keeps
+the order of prices keeps what is first, highest, lowest and last. Averages stay as they were, but within their bar's
+low and high; so those of short bars make that of a long one to a tick only.
 """
 
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
 from dataclasses import replace
 
 import numpy as np
@@ -22,37 +22,24 @@ import numpy as np
 from workbench.errors import GatewayError
 from workbench.gateway import noise
 from workbench.gateway.hours import hours
-from workbench.gateway.tape import DAY, BarColumns, Floats, Instrument, Seconds, Tape, streamed, told
+from workbench.gateway.retold import OverTape, Retelling, inside
+from workbench.gateway.tape import DAY, BarColumns, Floats, Seconds, Tape, streamed, told
 
 GRAIN = 4096
 PERIOD = 40  # neighbouring prices of which two become one
 HIGHEST_RATE = 0.2
 
 
-class RevisedTape:
+class RevisedTape(Retelling):
     """A tape whose history is not exactly what it streamed."""
 
     def __init__(self, tape: Tape, rate: float, *, seed: int = 1) -> None:
         if not (math.isfinite(rate) and 1 / GRAIN <= rate <= HIGHEST_RATE):
             raise GatewayError(f"volumes cannot be revised by {rate}; give a share from {1 / GRAIN} to {HIGHEST_RATE}")
-        self._tape = tape
+        super().__init__(tape, f"{tape.account}-REVISED")
         self._rate = rate
         self._seed = seed
         self._ticks = {instrument.key: instrument.min_tick for instrument in tape.instruments}
-        self.account = f"{tape.account}-REVISED"
-
-    @property
-    def instruments(self) -> Sequence[Instrument]:
-        """Those of the tape."""
-        return self._tape.instruments
-
-    def head(self, symbol: str, *, use_rth: bool) -> int | None:
-        """Return the start of the earliest bar in epoch seconds, or None when there is none."""
-        return self._tape.head(symbol, use_rth=use_rth)
-
-    def bars(self, symbol: str, step: int, begin: int, end: int, *, use_rth: bool) -> BarColumns:
-        """Return bars as history tells them when everything has happened."""
-        return self.told(math.inf).bars(symbol, step, begin, end, use_rth=use_rth)
 
     def streamed(self, now: float) -> Tape:
         """Return the tape as its live bars are sent at `now`."""
@@ -63,20 +50,14 @@ class RevisedTape:
         return _Revised(told(self._tape, now), self._rate, self._seed, self._ticks)
 
 
-class _Revised:
+class _Revised(OverTape):
     """A tape as it was revised."""
 
     def __init__(self, tape: Tape, rate: float, seed: int, ticks: dict[str, float]) -> None:
-        self._tape = tape
+        super().__init__(tape, tape.account)
         self._rate = rate
         self._seed = seed
         self._ticks = ticks
-        self.account = tape.account
-        self.instruments = tape.instruments
-
-    def head(self, symbol: str, *, use_rth: bool) -> int | None:
-        """Return the start of the earliest bar in epoch seconds, or None when there is none."""
-        return self._tape.head(symbol, use_rth=use_rth)
 
     def bars(self, symbol: str, step: int, begin: int, end: int, *, use_rth: bool) -> BarColumns:
         """Return the bars of `step` seconds whose start lies in `[begin, end)`, in epoch seconds."""
@@ -87,13 +68,15 @@ class _Revised:
         scale = np.rint((2 * noise.uniforms(noise.keys(key, 1)) - 1) * self._rate * GRAIN) / GRAIN
         lowered = (noise.keys(key, 2) % np.uint64(PERIOD)).astype(np.int64)
         tick = self._ticks[symbol]
+        low, high = _merged(bars.low, lowered, tick), _merged(bars.high, lowered, tick)
         return replace(
             bars,
             open=_merged(bars.open, lowered, tick),
-            high=_merged(bars.high, lowered, tick),
-            low=_merged(bars.low, lowered, tick),
+            high=high,
+            low=low,
             close=_merged(bars.close, lowered, tick),
             volume=bars.volume * (1 + scale),
+            average=inside(bars.average, low, high),
         )
 
 

@@ -4,9 +4,11 @@ Before the ex-date (00:00 New York, on the gateway's clock) nobody knows of the 
 traded. From then on the prices of all earlier bars are divided by the ratio and their volumes multiplied by it; the
 number of trades stays.
 
-Adjusted prices are rounded to four decimals, a rule of ours: IB's is on no record. Rounding keeps the order of
-prices, so adjusted bars of all sizes still agree. Volumes are rounded to four decimals too, so no trade vanishes in a
-reverse split. Averages are not rounded.
+Bars of all sizes still agree. Adjusted prices are rounded to four decimals, a rule of ours: IB's is on no record.
+Rounding keeps the order of prices, so what was first, highest, lowest and last still is. Volumes are not rounded, or
+the sum of short bars would not be the long one, and no trade vanishes in a reverse split. That those sums are exact to
+the last bit, for a ratio such as 1/3 too, is why volumes are multiplied by the ratio to 22 binary digits (one part in
+four millions). Averages are not rounded either, but kept within their bar's low and high, which are.
 """
 
 from __future__ import annotations
@@ -22,13 +24,13 @@ import numpy as np
 
 from workbench.errors import GatewayError
 from workbench.gateway.hours import NEW_YORK
+from workbench.gateway.retold import OverTape, Retelling, inside
 from workbench.gateway.tape import (
     DAY,
     BarColumns,
     BatchTape,
     Block,
     Floats,
-    Instrument,
     Seconds,
     Tape,
     streamed,
@@ -37,6 +39,8 @@ from workbench.gateway.tape import (
 from workbench.gateway.windows import one_by_one
 
 DECIMALS = 4
+DIGITS = 22
+"""Of the ratio of a volume: with the 31 of two thousand million shares they are the 53 that a float has."""
 COLUMNS = ("symbol", "date", "ratio")
 
 
@@ -82,7 +86,7 @@ def _parsed(row: dict[str, str], where: str) -> Split:
     return split
 
 
-class SplitTape:
+class SplitTape(Retelling):
     """A tape with splits, told and streamed as they are known at the gateway's present.
 
     The tape's own bars are as they were traded. Those of a `continuous` tape, as the simulated market, have no jump at
@@ -90,23 +94,14 @@ class SplitTape:
     """
 
     def __init__(self, tape: Tape, splits: Iterable[Split], *, continuous: bool = False) -> None:
-        self._tape = tape
+        super().__init__(tape, f"{tape.account}-SPLIT")
         self._continuous = continuous
         self._splits = sorted(splits, key=lambda split: split.ex_date)
-        self.account = f"{tape.account}-SPLIT"
 
     @property
-    def instruments(self) -> Sequence[Instrument]:
-        """Those of the tape."""
-        return self._tape.instruments
-
-    def head(self, symbol: str, *, use_rth: bool) -> int | None:
-        """Return the start of the earliest bar in epoch seconds, or None when there is none."""
-        return self._tape.head(symbol, use_rth=use_rth)
-
-    def bars(self, symbol: str, step: int, begin: int, end: int, *, use_rth: bool) -> BarColumns:
-        """Return bars as they are told when all splits are known."""
-        return self.told(math.inf).bars(symbol, step, begin, end, use_rth=use_rth)
+    def unknown(self) -> list[str]:
+        """The symbols of splits that change nothing: the tape has no such instrument."""
+        return sorted({split.symbol for split in self._splits} - {instrument.key for instrument in self.instruments})
 
     def told(self, now: float) -> Tape:
         """Return the tape as history tells it at `now`."""
@@ -127,20 +122,14 @@ class SplitTape:
         return _Adjusted(tape, past, ahead, continuous=self._continuous)
 
 
-class _Adjusted:
+class _Adjusted(OverTape):
     """A tape in the shares of one moment."""
 
     def __init__(self, tape: Tape, past: dict[str, list[Split]], ahead: dict[str, float], *, continuous: bool) -> None:
-        self._tape = tape
+        super().__init__(tape, tape.account)
         self._past = past
         self._ahead = ahead
         self._continuous = continuous
-        self.account = tape.account
-        self.instruments = tape.instruments
-
-    def head(self, symbol: str, *, use_rth: bool) -> int | None:
-        """Return the start of the earliest bar in epoch seconds, or None when there is none."""
-        return self._tape.head(symbol, use_rth=use_rth)
 
     def bars(self, symbol: str, step: int, begin: int, end: int, *, use_rth: bool) -> BarColumns:
         """Return the bars of `step` seconds whose start lies in `[begin, end)`, in epoch seconds."""
@@ -179,15 +168,22 @@ def _divided(bars: BarColumns, price: Floats, shares: Floats) -> BarColumns:
     if bool(np.all(price == 1)) and bool(np.all(shares == 1)):
         return bars
 
-    def rounded(before: Floats, after: Floats) -> Floats:
-        return np.where(before == after, before, np.round(after, DECIMALS))
+    def rounded(before: Floats) -> Floats:
+        return np.where(price == 1, before, np.round(before / price, DECIMALS))
 
+    low, high = rounded(bars.low), rounded(bars.high)
     return replace(
         bars,
-        open=rounded(bars.open, bars.open / price),
-        high=rounded(bars.high, bars.high / price),
-        low=rounded(bars.low, bars.low / price),
-        close=rounded(bars.close, bars.close / price),
-        volume=rounded(bars.volume, bars.volume * shares),
-        average=bars.average / price,
+        open=rounded(bars.open),
+        high=high,
+        low=low,
+        close=rounded(bars.close),
+        volume=bars.volume * _short(shares),
+        average=np.where(price == 1, bars.average, inside(bars.average / price, low, high)),
     )
+
+
+def _short(ratio: Floats) -> Floats:
+    """Return ratios to so few binary digits that volumes times them, and the sums of those, are exact."""
+    mantissa, exponent = np.frexp(ratio)
+    return np.ldexp(np.rint(np.ldexp(mantissa, DIGITS)), exponent - DIGITS)
