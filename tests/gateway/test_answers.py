@@ -4,11 +4,13 @@ from dataclasses import replace
 
 import numpy as np
 import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
 
 from workbench.gateway import answers
 from workbench.gateway.refusals import Notice
 from workbench.gateway.tape import BarColumns, Instrument
-from workbench.gateway.wire import fields
+from workbench.gateway.wire import encode, fields
 
 # The message that a real gateway sent for AAPL (server version 200, April 2026), cut to three exchanges. The last
 # field there, the count of a list that came with version 186, is left out.
@@ -128,9 +130,10 @@ def test_a_real_time_bar_has_its_fields_in_the_order_of_message_50() -> None:
 
 
 def test_an_update_has_its_count_first_and_its_close_before_high_and_low() -> None:
-    first, _ = answers.historical_updates(5, ["a", "b"], BARS, lots=True, version=176)
+    first, _ = answers.update_bodies(["a", "b"], BARS, lots=True, version=176)
 
-    assert sent(first) == ["90", "5", "7", "a", "100.1", "100.2", "100.3", "100.0", "100.15", "1200"]
+    sent_on = sent(answers.historical_update(5, first))
+    assert sent_on == ["90", "5", "7", "a", "100.1", "100.2", "100.3", "100.0", "100.15", "1200"]
 
 
 @pytest.mark.parametrize("version", [157, 163, 176])
@@ -173,3 +176,44 @@ def test_a_schedule_lists_its_sessions() -> None:
     texts = sent(answers.historical_schedule(5, ("begin", "end"), "US/Eastern", [session]))
 
     assert texts == ["106", "5", "begin", "end", "US/Eastern", "1", *session]
+
+
+NUMBERS = st.one_of(
+    st.integers(0, 10_000_000).map(lambda cents: cents / 100),
+    st.integers(-1, 10**18).map(float),
+    st.floats(-1e20, 1e20),
+)
+ROWS = st.lists(st.tuples(*[NUMBERS] * 6, st.integers(-1, 2**40), st.text("0123456789: USEastern/", max_size=30)))
+
+
+@settings(deadline=None)
+@given(rows=ROWS, lots=st.booleans(), version=st.sampled_from([157, 162, 163, 174, 175, 176, 178]))
+def test_whole_columns_give_the_bytes_that_each_value_gives(rows: list[tuple], lots: bool, version: int) -> None:
+    columns = [np.array(column) for column in zip(*rows, strict=True)] or [np.empty(0)] * 8
+    start, count = np.arange(len(rows)) * 60, columns[6].astype(np.int64)
+    bars = BarColumns(start, *columns[:6], count)
+    stamps = [row[7] for row in rows]
+    texts = [text_by_text(row, lots=lots, version=version) for row in rows]
+
+    one = answers.historical_bars(5, ("begin", "end"), stamps, bars, lots=lots, version=version)
+    updates = answers.update_bodies(stamps, bars, lots=lots, version=version)
+    live = answers.realtime_bodies(bars, lots=lots, version=version)
+
+    flat = [text for stamp, row in zip(stamps, texts, strict=True) for text in (stamp, *row)]
+    assert one == encode(17, 5, "begin", "end", len(rows), *flat)
+    assert [answers.historical_update(5, body) for body in updates] == [
+        encode(90, 5, n, stamp, o, c, h, lo, average, volume)
+        for stamp, (o, h, lo, c, volume, average, n) in zip(stamps, texts, strict=True)
+    ]
+    assert live == [encode(int(it), *row)[4:] for it, row in zip(start, texts, strict=True)]
+
+
+def text_by_text(row: tuple, *, lots: bool, version: int) -> list[str]:
+    """Format a bar value by value: its prices, volume, average and count."""
+    *prices, volume, average, count, _ = row
+    if lots and version < 175 and volume > 0:
+        volume = volume / 100
+    if version < 163:
+        volume = float(round(volume))
+    shown = str(int(volume)) if volume == int(volume) else repr(volume)
+    return [*map(repr, prices), shown, repr(average), str(count)]

@@ -12,7 +12,9 @@ from itertools import chain
 from typing import Generic, TypeVar
 
 import numpy as np
+import pyarrow as pa
 
+from workbench.gateway import texts
 from workbench.gateway.refusals import Notice
 from workbench.gateway.tape import BarColumns, Floats, Instrument
 from workbench.gateway.wire import Value, ascii7, encode, frame, join
@@ -259,25 +261,29 @@ def historical_bars(
     req_id: int, period: tuple[str, str], stamps: Sequence[str], bars: BarColumns, *, lots: bool, version: int
 ) -> bytes:
     """Encode message 17, all bars in one; `period` is the text of begin and end, `stamps` of each bar's start."""
-    columns = (stamps, *_prices(bars), *_volumes(bars, lots=lots, version=version))
-    head = ("17", str(req_id), *period, str(len(bars)))
-    return frame(join(chain(head, chain.from_iterable(zip(*columns, strict=True)))))
+    rows = texts.rows([stamps, *_prices(bars), *_volumes(bars, lots=lots, version=version)])
+    return frame(join(("17", str(req_id), *period, str(len(bars)))) + texts.joined(rows))
 
 
-def historical_updates(
-    req_id: int, stamps: Sequence[str], bars: BarColumns, *, lots: bool, version: int
-) -> list[bytes]:
-    """Encode a message 90 for each bar. The order is its own: the count first, close before high and low."""
+def update_bodies(stamps: Sequence[str], bars: BarColumns, *, lots: bool, version: int) -> list[bytes]:
+    """Encode all of messages 90 but what differs from subscriber to subscriber (see `historical_update`).
+
+    The order is its own: the count first, close before high and low.
+    """
     open_, high, low, close = _prices(bars)
     volume, average, count = _volumes(bars, lots=lots, version=version)
-    rows = zip(count, stamps, open_, close, high, low, average, volume, strict=True)
-    return [frame(join(("90", str(req_id), *row))) for row in rows]
+    return texts.separate(texts.rows([count, stamps, open_, close, high, low, average, volume]))
+
+
+def historical_update(req_id: int, body: bytes) -> bytes:
+    """Encode message 90."""
+    return frame(b"90\x00%d\x00%b" % (req_id, body))
 
 
 def realtime_bodies(bars: BarColumns, *, lots: bool, version: int) -> list[bytes]:
     """Encode all of messages 50 but what differs from subscriber to subscriber (see `realtime_bar`)."""
-    columns = (map(str, bars.start.tolist()), *_prices(bars), *_volumes(bars, lots=lots, version=version))
-    return [join(row) for row in zip(*columns, strict=True)]
+    start = texts.integers(bars.start)
+    return texts.separate(texts.rows([start, *_prices(bars), *_volumes(bars, lots=lots, version=version)]))
 
 
 def realtime_bar(req_id: int, body: bytes) -> bytes:
@@ -285,35 +291,17 @@ def realtime_bar(req_id: int, body: bytes) -> bytes:
     return frame(b"50\x003\x00%d\x00%b" % (req_id, body))
 
 
-def _prices(bars: BarColumns) -> Iterator[Iterator[str]]:
+def _prices(bars: BarColumns) -> list[pa.StringArray]:
     """Return the texts of the prices, each the shortest decimal that reads back as exactly that float."""
-    texts = _Texts()
-    return (map(texts.__getitem__, column.tolist()) for column in (bars.open, bars.high, bars.low, bars.close))
+    return texts.decimals(bars.open, bars.high, bars.low, bars.close)
 
 
-class _Texts(dict[float, str]):
-    """The text of each price, made once: a session has few different ones."""
-
-    def __missing__(self, price: float) -> str:
-        text = self[price] = repr(price)
-        return text
+def _volumes(bars: BarColumns, *, lots: bool, version: int) -> tuple[pa.StringArray, pa.StringArray, pa.StringArray]:
+    volume = texts.shortest(quantities(bars.volume, lots=lots, version=version))
+    return volume, texts.different_decimals(bars.average), texts.integers(bars.count)
 
 
-def _volumes(bars: BarColumns, *, lots: bool, version: int) -> tuple[Iterator[str], Iterator[str], Iterator[str]]:
-    volume = quantities(bars.volume, lots=lots, version=version)
-    return volume, map(repr, bars.average.tolist()), map(str, bars.count.tolist())
-
-
-def quantities(shares: Floats, *, lots: bool, version: int) -> Iterator[str]:
-    """Return the texts of volumes and sizes: of stocks in lots before version 175; -1 is none and stays."""
+def quantities(shares: Floats, *, lots: bool, version: int) -> Floats:
+    """Return volumes and sizes as a version shows them: of stocks in lots before 175; -1 is none and stays."""
     values = np.where(shares > 0, shares / ROUND_LOT, shares) if lots and version < VOLUMES_IN_SHARES else shares
-    if version < FRACTIONAL_VOLUMES:  # ibapi 9.81 reads an integer
-        values = np.rint(values)
-    return _whole_or_not(values)
-
-
-def _whole_or_not(values: Floats) -> Iterator[str]:
-    """Return numbers as text, whole ones without a decimal point."""
-    if bool(np.all(values == np.rint(values))):
-        return map(str, values.astype(np.int64).tolist())
-    return (str(int(value)) if value.is_integer() else repr(value) for value in values.tolist())
+    return np.rint(values) if version < FRACTIONAL_VOLUMES else values  # ibapi 9.81 reads an integer

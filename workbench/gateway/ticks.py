@@ -21,6 +21,7 @@ from workbench.gateway.asof import AsOf
 from workbench.gateway.hours import Hours, hours
 from workbench.gateway.realtime import LAST_PRICE_WITHIN, Due
 from workbench.gateway.tape import DAY, BarColumns, Instrument, Tape, streamed
+from workbench.gateway.texts import shortest_of
 from workbench.gateway.windows import STEP
 
 LIVE, FROZEN, DELAYED, DELAYED_FROZEN = 1, 2, 3, 4
@@ -76,7 +77,7 @@ class Layout:
 
     def _quantity(self, shares: float) -> str:
         lots = self.instrument.sec_type == "STK"
-        return next(answers.quantities(np.array([shares]), lots=lots, version=self.version))
+        return shortest_of(float(answers.quantities(np.array([shares]), lots=lots, version=self.version)[0]))
 
 
 @dataclass(frozen=True, slots=True)
