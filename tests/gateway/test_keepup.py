@@ -13,7 +13,7 @@ from workbench.gateway.hours import hours
 from workbench.gateway.keepup import Kept, KeptUp
 from workbench.gateway.revise import RevisedTape
 from workbench.gateway.simulated import SimulatedTape
-from workbench.gateway.tape import Instrument
+from workbench.gateway.tape import BarColumns, Instrument
 from workbench.gateway.wire import FrameReader, fields
 
 NEW_YORK = ZoneInfo("America/New_York")
@@ -158,3 +158,60 @@ def test_updates_are_what_was_streamed_even_where_history_is_revised() -> None:
     revised.keep("client", 7, kept, at("2026-11-20 11:59"), since=now)
 
     assert told(revised, now + 90) == told(plain, now + 90)
+
+
+class Watched:
+    """A tape that counts how often it is read, and how many bars it gives."""
+
+    account = "TEST"
+    instruments = tape().instruments
+
+    def __init__(self) -> None:
+        self.reads = self.rows = 0
+
+    def head(self, symbol: str, *, use_rth: bool) -> int | None:
+        return tape().head(symbol, use_rth=use_rth)
+
+    def bars(self, symbol: str, step: int, begin: int, end: int, *, use_rth: bool) -> BarColumns:
+        found = tape().bars(symbol, step, begin, end, use_rth=use_rth)
+        self.reads, self.rows = self.reads + 1, self.rows + len(found)
+        return found
+
+
+def work_of_a_tick(wishes: list[Kept], now: int) -> tuple[int, int]:
+    """Return the reads and the bars of the third tick after some subscriptions, which brings news of trades."""
+    watched = Watched()
+    up_to_date = KeptUp(watched, 5)
+    for number, kept in enumerate(wishes):
+        known = AsOf(tape(), hours(), now)
+        bars = bars_between(known, kept.instrument.key, kept.size, now - 40 * 86_400, now, use_rth=kept.use_rth)
+        up_to_date.keep(f"client {number % 7}", number, kept, int(bars.start[-1]), since=now)
+    for moment in (now, now + 5):
+        up_to_date.tick(now=moment)
+    before = watched.reads, watched.rows
+    due = up_to_date.tick(now + 10)
+    reader = FrameReader()
+    reader.feed(b"".join(bytes(it.data) for it in due.values()))
+    trades = {number for number, kept in enumerate(wishes) if kept.what_to_show == "TRADES"}
+    assert {int(fields(payload)[1]) for payload in reader.frames()} >= trades
+    return watched.reads - before[0], watched.rows - before[1]
+
+
+@pytest.mark.parametrize("bar_size", ["1 min", "30 mins", "1 day", "1W"])
+def test_a_tick_reads_the_tape_once_for_a_series_however_many_want_it(bar_size: str) -> None:
+    kinds = [wish("AAPL", bar_size, it) for it in ("TRADES", "MIDPOINT", "BID", "ASK")]
+    now = at("2026-11-20 12:34:31")
+
+    assert work_of_a_tick(kinds * 50, now) == work_of_a_tick(kinds[:1], now)
+
+
+@pytest.mark.parametrize("use_rth", [True, False])
+@pytest.mark.parametrize("bar_size", ["1 min", "1 hour", "8 hours", "1 day", "1M"])
+def test_a_tick_reads_no_more_of_the_tape_late_in_the_day(bar_size: str, use_rth: bool) -> None:
+    kept = wish("AAPL", bar_size, use_rth=use_rth)
+
+    for clock in ("09:31:02", "11:59:31", "12:34:31", "15:59:44"):
+        reads, rows = work_of_a_tick([kept], at(f"2026-11-20 {clock}"))
+
+        assert reads <= 8
+        assert rows <= 60

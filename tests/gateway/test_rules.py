@@ -57,9 +57,9 @@ def test_half_as_many_messages_a_second_as_lines_are_admitted() -> None:
 def test_without_rules_only_what_no_client_can_mean_is_refused() -> None:
     book = no_rules()
 
-    assert all(admitted(book, Asked("a", bars(req_id=n)), 0.0) for n in range(1000))
-    assert not admitted(book, Asked("a", bars(req_id=1000)), 0.0)
-    assert admitted(book, Asked("b", bars(req_id=1000)), 0.0)
+    assert all(admitted(book, Asked("a", bars(req_id=n)), 0.0) for n in range(200))
+    assert not admitted(book, Asked("a", bars(req_id=200)), 0.0)
+    assert admitted(book, Asked("b", bars(req_id=200)), 0.0)
 
 
 def test_without_rules_nothing_is_paced() -> None:

@@ -16,8 +16,8 @@ from workbench.gateway.tape import DAY, STEPS, BarColumns, Floats, Tape, told
 class AsOf:
     """The tape's bars that are known at `now`, in epoch seconds.
 
-    A bar is complete from its end on. The one bar that has begun and not ended is composed from the finest bars
-    the tape has, as far as those are complete.
+    A bar is complete from its end on. The one bar that has begun and not ended is composed of the shorter bars that
+    are complete.
     """
 
     tape: Tape
@@ -55,13 +55,29 @@ class AsOf:
         return count
 
     def _forming(self, symbol: str, step: int, label: int, *, use_rth: bool) -> BarColumns:
-        """Compose the unfinished bar `label`; no bar when nothing of it is known."""
-        begin = self.span(label, step, use_rth=use_rth)[0]
-        for fine in (it for it in STEPS if it < step):
-            parts = self._told.bars(symbol, fine, begin, math.floor(self.now) - fine + 1, use_rth=use_rth)
-            if len(parts):
-                return aggregate(parts, np.full(len(parts), label))
-        return nothing()
+        """Compose the unfinished bar `label` of complete shorter ones, long before short; no bar when there are none.
+
+        A day at 12:34:56 is a bar of four hours, half an hour, two quarters, … and the last seconds: whatever the time,
+        each step is asked for the few bars that the next longer one does not hold.
+        """
+        at = self.span(label, step, use_rth=use_rth)[0]
+        midnight, now = self._midnight(at), math.floor(self.now)
+        parts = [nothing()]
+        for shorter in (it for it in reversed(STEPS) if it < step):
+            until = midnight + (now - midnight) // shorter * shorter
+            if until > at:
+                parts.append(self._told.bars(symbol, shorter, at, until, use_rth=use_rth))
+                at = until
+        known = concatenate(*parts)
+        return aggregate(known, np.full(len(known), label))
+
+    def _midnight(self, instant: int) -> int:
+        """Return the begin of a session's day in New York, or of UTC's where there is no session."""
+        found = self.calendar.touching(instant, instant + 1, use_rth=False)
+        if not found:
+            return instant // DAY * DAY
+        session = self.calendar[found[0]]
+        return session.label - session.utc_offset
 
     def span(self, start: int, step: int, *, use_rth: bool) -> tuple[int, int]:
         """Return the instants at which the bar labelled `start`, of at most a day, begins and ends."""

@@ -4,6 +4,8 @@ Every update is read from the tape as history reads it, as of the same instant, 
 history says of it later; of a tape that corrects itself it is what was streamed. The one thing that differs is a bar
 that has begun without a trade: IB sends it with volume, average and count -1 until one comes or the bar ends.
 
+One pass a tick: what several subscriptions have in common is read and encoded once, and only the newest bar is read.
+
 A week or a month is labelled by its last trading day so far, as history labels it; so with each new day a client
 is told of a new bar. What a real gateway does there is on no record.
 """
@@ -13,13 +15,15 @@ from __future__ import annotations
 import math
 from collections import defaultdict
 from collections.abc import Hashable, Mapping
+from contextlib import suppress
 from dataclasses import dataclass, replace
+from functools import cache
 from zoneinfo import ZoneInfo
 
 import numpy as np
 
 from workbench.errors import GatewayError
-from workbench.gateway.answers import historical_updates
+from workbench.gateway.answers import historical_update, update_bodies
 from workbench.gateway.asof import AsOf, shown
 from workbench.gateway.history import bars_between, begin_of_bar, stamps
 from workbench.gateway.hours import hours
@@ -55,6 +59,12 @@ class _Progress:
     since: float
     told: bytes = b""
 
+    def told_of(self, req_id: int, bodies: list[bytes], begin: int) -> bytes:
+        """Return the messages of all bars from the newest known one on, but for what was told already."""
+        news = bodies[1:] if bodies[:1] == [self.told] else bodies
+        self.begin, self.told = begin, bodies[-1] if bodies else self.told
+        return b"".join([historical_update(req_id, body) for body in news])
+
 
 class KeptUp:
     """All bars that one gateway keeps up to date."""
@@ -65,8 +75,13 @@ class KeptUp:
         self._wanted: dict[Hashable, dict[int, _Progress]] = defaultdict(dict)
 
     def keep(self, client: Hashable, req_id: int, kept: Kept, newest: int, *, since: float) -> None:
-        """Go on after an answer whose last bar is labelled `newest`, and which arrives at `since`."""
+        """Go on after an answer whose last bar is labelled `newest`, and which arrives at `since`.
+
+        What the tape needs for the series is made ready now: many new ones shall not hold up a tick.
+        """
         begin = begin_of_bar(hours(), newest, kept.size, use_rth=kept.use_rth)
+        with suppress(GatewayError):  # the tick reports it
+            self._news(since).of(kept, begin)
         self._wanted[client][req_id] = _Progress(kept, begin, since)
 
     def holds(self, client: Hashable, req_id: int) -> bool:
@@ -97,34 +112,45 @@ class KeptUp:
 
     def tick(self, now: float) -> Mapping[Hashable, Due]:
         """Return what has changed for each client as of `now`."""
+        news = self._news(now)
         due: dict[Hashable, Due] = defaultdict(Due)
         for client, wanted in self._wanted.items():
             for req_id, progress in wanted.items():
+                if now < progress.since:
+                    continue
                 try:
-                    due[client].data += self._news(req_id, progress, now)
+                    due[client].data += progress.told_of(req_id, *news.of(progress.kept, progress.begin))
                 except GatewayError as error:
                     due[client].broken.append((req_id, error))
         return due
 
-    def _news(self, req_id: int, progress: _Progress, now: float) -> bytes:
-        """Return the messages of all bars from the newest known one on, but for what was told already."""
-        if now < progress.since:
-            return b""
-        kept, known = progress.kept, AsOf(streamed(self._tape, now), hours(), now)
-        bars = bars_between(known, kept.instrument.key, kept.size, progress.begin, math.ceil(now), use_rth=kept.use_rth)
+    def _news(self, now: float) -> _News:
+        return _News(AsOf(streamed(self._tape, now), hours(), now))
+
+
+class _News:
+    """The bars of one tick: each series is read once and encoded once, however many want it."""
+
+    def __init__(self, known: AsOf) -> None:
+        self._known = known
+        self._read = cache(self._bars)
+        self.of = cache(self._encoded)
+        """Return the bodies of all bars from `begin` on, and the begin of the last; nothing and `begin` without."""
+
+    def _encoded(self, kept: Kept, begin: int) -> tuple[list[bytes], int]:
+        bars = self._read(kept.instrument.key, kept.size, kept.use_rth, begin)
         if not len(bars):
-            return b""
-        messages = historical_updates(
-            req_id,
+            return [], begin
+        bodies = update_bodies(
             stamps(bars.start, kept.zone, size=kept.size, format_date=kept.format_date),
-            _without_trades(shown(bars, kept.what_to_show, kept.instrument.min_tick), known, kept),
+            _without_trades(shown(bars, kept.what_to_show, kept.instrument.min_tick), self._known, kept),
             lots=kept.lots,
             version=kept.version,
         )
-        news = messages[messages[0] == progress.told :]
-        progress.begin = begin_of_bar(hours(), int(bars.start[-1]), kept.size, use_rth=kept.use_rth)
-        progress.told = messages[-1]
-        return b"".join(news)
+        return bodies, begin_of_bar(hours(), int(bars.start[-1]), kept.size, use_rth=kept.use_rth)
+
+    def _bars(self, symbol: str, size: int, use_rth: bool, begin: int) -> BarColumns:  # noqa: FBT001
+        return bars_between(self._known, symbol, size, begin, math.ceil(self._known.now), use_rth=use_rth)
 
 
 def _without_trades(bars: BarColumns, known: AsOf, kept: Kept) -> BarColumns:

@@ -38,6 +38,7 @@ REVISION = 1
 HALF_HOURS = 13  # of the longest segment
 DAILY_EXTENT = 3_653 * DAY
 INTRADAY_EXTENT = 731 * DAY
+MONTH = 31 * DAY
 CHUNK = 300  # seconds of short bars computed at once for whoever asks for a moment
 KEY_BITS = 34  # of a moment, in a number that sorts by listing and then by moment
 
@@ -72,8 +73,9 @@ class SimulatedTape:
         self._first_day = self._first_session(start, DAILY_EXTENT)
         self._first_intraday = self._first_session(start, INTRADAY_EXTENT)
         self._chunk = lru_cache(maxsize=4096)(self._computed)
-        self._session = lru_cache(maxsize=512)(self._computed)
+        self._session = lru_cache(maxsize=4096)(self._computed)
         self._one_session = lru_cache(maxsize=16_384)(self._segmented)
+        self._few_days = lru_cache(maxsize=4096)(self._daily)
         self._windows = Windows(self._batch)
 
     @property
@@ -97,8 +99,9 @@ class SimulatedTape:
         """Return the bars of `step` seconds whose start lies in `[begin, end)`; KeyError for an unknown symbol."""
         listing = self._listings[symbol]
         regular = use_rth or listing.is_index
-        if step >= DAY:
-            return self._daily(listing, begin, end, use_rth=regular)
+        if step >= DAY:  # of a month at most: whoever follows a day, a week or a month asks for it every moment
+            daily = self._few_days if end - begin <= MONTH else self._daily
+            return daily(listing, begin, end, use_rth=regular)
         if step < 60 and end - begin <= CHUNK:
             return self._chunked(listing, step, begin, end, use_rth=regular)
         if step >= 60 and end - begin <= DAY:
