@@ -159,7 +159,17 @@ def test_a_frame_of_another_shape_is_refused() -> None:
         ("2026-11-20 14:31", "1min", True),
         ("2026-11-20 14:31", "5min", False),
         ("2026-11-20 14:30", "1hour", True),
+        ("2026-11-20 15:00", "1hour", True),
+        ("2026-11-20 15:30", "1hour", False),  # 10:30 in New York, half an hour off the clock
+        ("2026-07-20 13:30", "1hour", True),
+        ("2026-07-20 14:30", "1hour", False),
         ("2026-11-20 14:31", "4hour", False),
+        ("2026-11-20 14:30", "4hour", True),
+        ("2026-11-20 17:00", "4hour", True),  # by the clock
+        ("2026-11-20 18:30", "4hour", True),  # from the open on
+        ("2026-11-20 18:00", "4hour", False),
+        ("2026-11-20 09:00", "4hour", True),  # before hours
+        ("2026-11-20 14:37", "15min", False),
         ("2026-11-20", "1day", True),
         ("2026-11-20 05:00", "1day", False),
         ("1998-01-02", "1day", True),

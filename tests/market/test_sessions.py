@@ -8,6 +8,7 @@ from itertools import pairwise
 from pathlib import Path
 from zoneinfo import ZoneInfo
 
+import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
@@ -160,3 +161,22 @@ def test_every_session_of_the_real_data_opens_and_closes_as_recorded(real_bars: 
 
     assert len(recorded) > 50
     assert [[(s.label, s.begin, s.end) for s in sessions] for sessions in found] == [[entry] for entry in recorded]
+
+
+def test_a_bar_is_located_in_the_session_that_during_names() -> None:
+    calendar, minute = session_calendar(use_rth=True), TIMEFRAMES["1min"]
+    moments = [datetime(2026, 11, 27, hour, past, tzinfo=UTC) for hour in range(13, 20) for past in (0, 29, 30, 59)]
+
+    found = calendar.locate(np.array([int(moment.timestamp()) * 1_000_000 for moment in moments]), minute)
+
+    for moment, number in zip(moments, found, strict=True):
+        (session,) = calendar.during(moment, moment + minute.length, minute) or [None]
+        assert session == (calendar.numbered(number) if number >= 0 else None)
+    assert {calendar.numbered(number).label for number in found if number >= 0} == {date(2026, 11, 27)}
+
+
+def test_instants_before_and_after_the_calendars_years_are_in_no_session() -> None:
+    far = np.array([-(10**15), 4 * 10**15])
+
+    for name in ("1min", "1day"):
+        assert session_calendar(use_rth=True).locate(far, TIMEFRAMES[name]).tolist() == [-1, -1]

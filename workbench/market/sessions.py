@@ -68,6 +68,23 @@ class SessionCalendar:
             last = np.searchsorted(self._begins, right)
         return [self._session(index) for index in range(int(first), int(last))]
 
+    def locate(self, stamps: np.ndarray, timeframe: Timeframe) -> np.ndarray:
+        """Return the number of the session in which each bar starts, -1 where there is none.
+
+        `stamps` are bar starts as int64 microseconds since 1970 (UTC). Sessions are numbered from the first that the
+        calendar has; `numbered` gives them.
+        """
+        if timeframe.is_daily:
+            labels = self._labels.view(np.int64)
+            at = np.minimum(np.searchsorted(labels, stamps), len(labels) - 1)
+            return np.where(labels[at] == stamps, at, -1)
+        at = np.searchsorted(self._begins.view(np.int64), stamps, side="right") - 1
+        return np.where(stamps < self._ends.view(np.int64)[at], at, -1)
+
+    def numbered(self, number: int) -> Session:
+        """Return the session of that number."""
+        return self._session(number)
+
     def complete_until(self, as_of: datetime, timeframe: Timeframe) -> datetime:
         """Return the first instant at which a bar could start that is not complete at `as_of`.
 
