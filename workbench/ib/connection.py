@@ -13,10 +13,11 @@ from typing import TYPE_CHECKING, Any, Self, TypeVar
 import pandas as pd
 
 from workbench.errors import Disconnected, PacingViolation, RequestTimeout
+from workbench.ib.budget import Budget, Ledger, MemoryLedger
 from workbench.ib.dial import IBConnectionConfig, dial_any, hang_up, source_of
 from workbench.ib.history import request_bars, request_head_timestamp
 from workbench.ib.loop import LoopThread
-from workbench.ib.pacing import LIMITS, SMALL_BARS_S, Ask, Pacer
+from workbench.ib.pacing import SMALL_BARS_S, Ask, Pacer, limits_for, messages_a_second
 from workbench.ib.plan import HistoryRequest, complete_until
 from workbench.ib.translate import check_duration, parse_bar_size
 from workbench.market.contracts import check_what_to_show
@@ -36,7 +37,6 @@ T = TypeVar("T")
 _CURRENT_TIME_SPACING_S = 1.1  # IB ignores a second question within one second, and ib_insync then waits for ever
 _CURRENT_TIME_TIMEOUT_S = 10.0
 _PACING_RETRIES = 3
-_WORTH_TELLING_S = 5.0
 
 
 class IBDataManager:
@@ -47,13 +47,22 @@ class IBDataManager:
     `disconnect`. The session asked for is read-only: nothing here can place an order.
     """
 
-    def __init__(self, config: IBConnectionConfig | None = None, *, universe: Universe | None = None) -> None:
+    def __init__(
+        self,
+        config: IBConnectionConfig | None = None,
+        *,
+        universe: Universe | None = None,
+        open_ledger: Callable[[str], Ledger] | None = None,
+    ) -> None:
+        """Prepare a connection. `open_ledger` gives the ledger of an account, where others book as well."""
         self.config = config or IBConnectionConfig()
         self.universe = universe or default_universe()
+        self._open_ledger = open_ledger
         self._thread: LoopThread | None = None
         self._ib: ib_insync.IB | None = None
         self._changing = threading.RLock()
-        self._pacer = Pacer(LIMITS if self.config.paced else ())
+        self._ledger: Ledger | None = None
+        self._budget: Budget | None = None
         self._clock_lock = asyncio.Lock()
         self._clock_read: tuple[float, datetime] | None = None  # loop time, IB's time
 
@@ -80,6 +89,20 @@ class IBDataManager:
         accounts = self._connected_ib().managedAccounts()
         return source_of(accounts[0] if accounts else "")
 
+    @property
+    def ledger(self) -> Ledger:
+        """Where requests are booked: shared with other processes where the app says so, else this object's own."""
+        if self._ledger is None:
+            accounts = self._connected_ib().managedAccounts()
+            self._ledger = self._opened_ledger(accounts[0] if accounts else "")
+        return self._ledger
+
+    def _opened_ledger(self, account: str) -> Ledger:
+        if self._open_ledger is not None and self.config.paced:
+            return self._open_ledger(account)
+        limits = limits_for(self.config.market_data_lines) if self.config.paced else ()
+        return MemoryLedger(Pacer(limits, hold_s=self.config.hold_s, stretch=self.config.gateway_speed))
+
     def connect(self) -> None:
         """Connect; do nothing when connected already. Raises `ConnectionFailed`, saying what to check."""
         with self._changing:
@@ -89,6 +112,8 @@ class IBDataManager:
             self._thread = LoopThread(f"ib {self.config}")
             try:
                 self._ib = self._thread.run(dial_any(self.config))
+                self._ib.client.MaxRequests = messages_a_second(self.config.market_data_lines)  # the budget keeps less
+                self._budget = Budget(self.ledger, speed=self.config.gateway_speed)
             except BaseException:
                 self.disconnect()
                 raise
@@ -187,14 +212,15 @@ class IBDataManager:
     async def _head_timestamp(self, symbol: str, what_to_show: str, *, use_rth: bool) -> datetime:
         contract = self.universe.contract(symbol)
         # IB counts it like a request for small bars.
-        await self._turn(Ask(symbol, contract.exchange, what_to_show, SMALL_BARS_S, f"head timestamp {use_rth}"))
-        return await request_head_timestamp(
-            self._connected_ib(),
-            contract,
-            what_to_show=what_to_show,
-            use_rth=use_rth,
-            timeout_s=self.config.request_timeout_s,
-        )
+        rest = f"head timestamp {use_rth}"
+        async with self._turns().turn(Ask(symbol, contract.exchange, what_to_show, SMALL_BARS_S, rest, messages=2)):
+            return await request_head_timestamp(
+                self._connected_ib(),
+                contract,
+                what_to_show=what_to_show,
+                use_rth=use_rth,
+                timeout_s=self.config.request_timeout_s,
+            )
 
     async def _fetch(
         self, symbol: str, bar_size: str, duration: str, what_to_show: str, *, end: datetime | None, use_rth: bool
@@ -212,32 +238,29 @@ class IBDataManager:
         rest = f"{request.end} {request.duration} {use_rth}"
         ask = Ask(symbol, contract.exchange, what_to_show, request.timeframe.seconds, rest)
         for is_last in (*[False] * _PACING_RETRIES, True):
-            await self._turn(ask)
             try:
-                bars = await request_bars(
-                    self._connected_ib(),
-                    contract,
-                    request,
-                    what_to_show=what_to_show,
-                    use_rth=use_rth,
-                    timeout_s=self.config.request_timeout_s,
-                )
+                async with self._turns().turn(ask):
+                    bars = await request_bars(
+                        self._connected_ib(),
+                        contract,
+                        request,
+                        what_to_show=what_to_show,
+                        use_rth=use_rth,
+                        timeout_s=self.config.request_timeout_s,
+                    )
             except PacingViolation:
                 if is_last:
                     raise
-                self._pacer.cool_down(asyncio.get_running_loop().time())
+                await self._turns().cool_down()
             else:
                 break
         bars.attrs["source"] = self.source
         return bars
 
-    async def _turn(self, ask: Ask) -> None:
-        """Wait until IB's limits allow the request."""
-        now = asyncio.get_running_loop().time()
-        wait = self._pacer.book(ask, now) - now
-        if wait > _WORTH_TELLING_S:
-            logger.info("IB's limits: the next request for bars of %s may go in %.0f s", ask.contract, wait)
-        await asyncio.sleep(wait)
+    def _turns(self) -> Budget:
+        if self._budget is None:
+            raise Disconnected(f"not connected to {self.config}; call connect()")
+        return self._budget
 
     async def _current_time(self) -> datetime:
         loop, ib = asyncio.get_running_loop(), self._connected_ib()

@@ -17,6 +17,7 @@ logger = logging.getLogger(__name__)
 
 _CLIENT_ID_IN_USE = 326
 _CLIENT_IDS = 8
+_AFTER_TIMEOUT_S = 15.0
 _PORTS = {7497: "TWS paper", 7496: "TWS live", 4002: "IB Gateway paper", 4001: "IB Gateway live"}
 
 
@@ -26,7 +27,9 @@ class IBConnectionConfig:
 
     When another program holds `client_id`, one of the next seven is taken.
     `timeout` is in seconds and bounds the connecting; `request_timeout_s` bounds each historical request.
-    `paced` keeps IB's limits on requests; a gateway that enforces none needs it not.
+    `paced` keeps IB's limits on requests; a gateway that enforces none needs it not. `market_data_lines` are the
+    account's: half as many messages a second are allowed. `gateway_speed` is how many seconds of its own time a
+    built-in gateway lets pass in one: limits run in that.
     """
 
     host: str = "127.0.0.1"
@@ -36,6 +39,13 @@ class IBConnectionConfig:
     readonly: bool = True
     request_timeout_s: float = 60.0
     paced: bool = True
+    market_data_lines: int = 100
+    gateway_speed: float = 1.0
+
+    @property
+    def hold_s(self) -> float:
+        """How long, on the limits' clock, a request that is never heard of again keeps its place."""
+        return (self.request_timeout_s + _AFTER_TIMEOUT_S) * self.gateway_speed
 
     def __str__(self) -> str:
         named = f" ({_PORTS[self.port]})" if self.port in _PORTS else ""

@@ -1,21 +1,31 @@
-"""IB's limits on historical requests, kept before IB has to enforce them. Pure: the time is an argument.
+"""IB's limits on requests, all in one budget, kept before IB has to enforce them. Pure: the time is an argument.
 
-The limits are those of bars up to 30 seconds; longer bars have none that IB states, and its servers only get slower.
-Times are in seconds on any one clock. Windows are a little longer here than IB's: it measures when a request
-arrives, not when it leaves.
+Windows limit how much is sent: bars up to 30 seconds and head timestamps have three of their own, and every message
+counts for the message rate. Places limit how much is under way. Longer bars have no window but that of the messages;
+IB's servers only get slower. Times are in seconds on any one clock. Windows are a little longer here than IB's: it
+measures when a request arrives, not when it leaves.
 """
 
 from __future__ import annotations
 
-from bisect import insort
-from collections.abc import Callable, Hashable
+import math
+from collections import defaultdict, deque
+from collections.abc import Callable, Collection, Hashable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
-from operator import itemgetter
+from typing import NamedTuple
+from uuid import uuid4
 
 SMALL_BARS_S = 30
 MARGIN_S = 0.25
 COOL_DOWN_S = 60.0
 """How long nothing is asked for after IB has reported a violation."""
+PLACES = 50
+"""Historical requests under way at the same time, those that are kept up to date and head timestamps among them."""
+MARKET_DATA_LINES = 100
+_SPARE_MESSAGES = 0.04
+"""The share of the message rate that is left to what is not booked: questions for the time, cancels, subscriptions."""
+_SPARE_MARGIN_S = 0.02
+_MANY = 1000
 
 
 @dataclass(frozen=True, slots=True)
@@ -28,6 +38,8 @@ class Ask:
     bar_seconds: int
     rest: str = ""
     """Whatever else makes a request another one: its end, duration and hours."""
+    messages: int = 1
+    """How many messages it takes: a head timestamp is cancelled afterwards."""
 
     @property
     def is_small(self) -> bool:
@@ -42,68 +54,155 @@ class Ask:
 
 @dataclass(frozen=True, slots=True)
 class Limit:
-    """At most `count` requests of one `key` in any `window_s` seconds."""
+    """At most `count` of one `key` in any `window_s` seconds; a key of None is not counted."""
 
     name: str
     count: int
     window_s: float
     key: Callable[[Ask], Hashable]
+    weight: Callable[[Ask], int]
+    margin_s: float = MARGIN_S
 
 
-LIMITS = (
-    Limit("identical requests", 1, 15.0, lambda ask: ask),
+SMALL_BAR_LIMITS = (
+    Limit("identical requests", 1, 15.0, lambda ask: ask if ask.is_small else None, lambda _: 1),
     Limit(
         "requests of one contract, exchange and price",
         5,
         2.0,
-        lambda ask: (ask.contract, ask.exchange, ask.what_to_show),
+        lambda ask: (ask.contract, ask.exchange, ask.what_to_show) if ask.is_small else None,
+        lambda ask: ask.weight,
     ),
-    Limit("requests of small bars", 60, 600.0, lambda _ask: "all"),
+    Limit("requests of small bars", 60, 600.0, lambda ask: "all" if ask.is_small else None, lambda ask: ask.weight),
 )
 """Source: IBKR Campus, "Pacing Violations for Small Bars (30 secs or less)": identical ones within 15 seconds; six or
 more of the same contract, exchange and tick type within two; more than 60 in ten minutes."""
 
 
-class Pacer:
-    """The budget of one account: books requests so that no window ever holds more than its limit.
+def messages_a_second(lines: int = MARKET_DATA_LINES) -> int:
+    """Return how many messages IB takes in a second from an account of so many market data lines: half as many."""
+    return max(1, lines // 2)
 
-    Without limits every request may go at once, but for the cooling down.
 
-    >>> pacer, ask = Pacer(), Ask("AAPL", "SMART", "TRADES", bar_seconds=5)
-    >>> [pacer.book(ask, now) for now in (0.0, 1.0)]
-    [0.0, 15.25]
+def limits_for(lines: int = MARKET_DATA_LINES) -> tuple[Limit, ...]:
+    """Return all limits that have a window, for an account of so many market data lines."""
+    booked = max(2, math.floor(messages_a_second(lines) * (1 - _SPARE_MESSAGES)))
+    rate = Limit("messages", booked, 1.0, lambda _: "all", lambda ask: ask.messages, _SPARE_MARGIN_S)
+    return (*SMALL_BAR_LIMITS, rate)
+
+
+def cold_until(now: float) -> float:
+    """Return until when nothing is sent after a violation that is reported now."""
+    return now + COOL_DOWN_S
+
+
+class Booking(NamedTuple):
+    """A request that was let go: when, and until when it keeps its place unless it gives it back."""
+
+    token: str
+    ask: Ask
+    sent: float
+    held_until: float
+
+
+class Granted(NamedTuple):
+    """What may be sent now, by its position among what was asked; and when it is worth asking again for the rest.
+
+    When it is `crowded`, a place that is given back is worth asking again, too.
     """
 
-    def __init__(self, limits: tuple[Limit, ...] = LIMITS) -> None:
-        self._limits = limits
-        self._longest = max((limit.window_s for limit in limits), default=0.0) + MARGIN_S
-        self._booked: list[tuple[float, Ask]] = []
-        self._cold_until = float("-inf")
+    bookings: Mapping[int, Booking]
+    again: float
+    crowded: bool = False
 
-    def book(self, ask: Ask, now: float) -> float:
-        """Book a request; return the earliest time at which it may be sent."""
-        when = max(now, self._cold_until)
-        if not ask.is_small:
-            return when
-        self._booked = [(time, one) for time, one in self._booked if time + self._longest > now]
-        while (later := max((self._earliest(limit, ask, when) for limit in self._limits), default=when)) > when:
-            when = later
-        insort(self._booked, (when, ask), key=itemgetter(0))
+
+class Pacer:
+    """The budget of one account: lets requests go so that no window ever holds more than its limit.
+
+    `places` limits how many are under way; each is held for `hold_s` at most, so that those of a process that died
+    come back. `stretch` is how many seconds of the limits' clock pass in a real one: margins are of real time.
+
+    >>> pacer, ask = Pacer(), Ask("AAPL", "SMART", "TRADES", bar_seconds=5)
+    >>> pacer.grant([ask], 0.0).again, pacer.grant([ask], 1.0).again
+    (inf, 15.25)
+    """
+
+    def __init__(
+        self,
+        limits: Sequence[Limit] = limits_for(),
+        *,
+        places: int = PLACES,
+        hold_s: float = 90.0,
+        stretch: float = 1.0,
+        booked: Iterable[Booking] = (),
+        cold_until: float = -math.inf,
+    ) -> None:
+        self.cold_until = cold_until
+        self._rules = [(limit, limit.window_s + limit.margin_s * stretch) for limit in limits]
+        self._places, self._hold_s = places, hold_s
+        self._sent: defaultdict[tuple[int, Hashable], deque[tuple[float, int]]] = defaultdict(deque)
+        self._held: dict[str, float] = {}
+        for booking in sorted(booked, key=lambda one: one.sent):
+            self._enter(booking)
+
+    def grant(self, asks: Sequence[Ask], now: float) -> Granted:
+        """Let go of these what may be sent now, the first ones first."""
+        self._held = {token: until for token, until in self._held.items() if until > now}
+        if len(self._sent) > _MANY:
+            self._forget(now)
+        bookings, again = {}, math.inf
+        for position, ask in enumerate(asks):
+            when = self.earliest(ask, now)
+            if when > now:
+                again = min(again, when)
+                continue
+            bookings[position] = Booking(uuid4().hex, ask, now, now + self._hold_s)
+            self._enter(bookings[position])
+        return Granted(bookings, again, crowded=len(self._held) >= self._places)
+
+    def earliest(self, ask: Ask, now: float) -> float:
+        """Return the first moment from now on at which the request may go, when nothing else goes before."""
+        when = max(now, self.cold_until)
+        if len(self._held) >= self._places:
+            when = max(when, min(self._held.values()))
+        for number, (limit, window_s) in enumerate(self._rules):
+            if (key := limit.key(ask)) is not None:
+                when = max(when, self._room(number, key, window_s, limit.count - limit.weight(ask), now))
         return when
+
+    def release(self, tokens: Collection[str]) -> None:
+        """Give places back; in the windows the requests go on to count."""
+        for token in tokens:
+            self._held.pop(token, None)
 
     def cool_down(self, now: float) -> None:
         """Let nothing be sent for a while: IB has reported a violation."""
-        self._cold_until = max(self._cold_until, now + COOL_DOWN_S)
+        self.cold_until = max(self.cold_until, cold_until(now))
 
-    def _earliest(self, limit: Limit, ask: Ask, when: float) -> float:
-        """Return the first moment from `when` on at which the request leaves every window within the limit."""
-        alike = [(time, one.weight) for time, one in self._booked if limit.key(one) == limit.key(ask)]
-        times = [time for time, weight in alike for _ in range(weight)]
-        window, count = limit.window_s + MARGIN_S, max(limit.count, ask.weight)
-        moments = [when, *(time + window for time in times if time + window > when)]
-        return next(moment for moment in moments if _fits(sorted([*times, *[moment] * ask.weight]), count, window))
+    def _enter(self, booking: Booking) -> None:
+        self._held[booking.token] = booking.held_until
+        for number, (limit, _) in enumerate(self._rules):
+            if (key := limit.key(booking.ask)) is not None:
+                self._sent[number, key].append((booking.sent, limit.weight(booking.ask)))
 
+    def _forget(self, now: float) -> None:
+        """Drop the windows that have emptied; nobody may ask for their keys again."""
+        longest = max((window_s for _, window_s in self._rules), default=0.0)
+        self._sent = defaultdict(deque, {at: sent for at, sent in self._sent.items() if sent[-1][0] + longest > now})
 
-def _fits(times: list[float], count: int, window: float) -> bool:
-    """Return whether no window that begins with one of the sorted times holds more than `count` of them."""
-    return all(later >= earlier + window for earlier, later in zip(times, times[count:], strict=False))
+    def _room(self, number: int, key: Hashable, window_s: float, most: int, now: float) -> float:
+        """Return when no more than `most` of this key is left in the window; forget what has left it."""
+        sent = self._sent.get((number, key))
+        if sent is None:
+            return now
+        while sent and sent[0][0] + window_s <= now:
+            sent.popleft()
+        if not sent:
+            del self._sent[number, key]
+            return now
+        used, when = sum(weight for _, weight in sent), now
+        for time, weight in sent:
+            if used <= most:
+                break
+            used, when = used - weight, time + window_s
+        return when

@@ -12,7 +12,7 @@ from types import TracebackType
 from typing import Any, Self
 
 import pandas as pd
-from sqlalchemy import URL, Connection, Engine, create_engine, delete, event, func, make_url, select
+from sqlalchemy import URL, Connection, Engine, Table, create_engine, delete, event, func, make_url, select
 from sqlalchemy.exc import SQLAlchemyError
 
 from workbench.errors import InvalidSettings, StoreError
@@ -68,7 +68,7 @@ class DatabaseManager:
             "last_updated": datetime.now(UTC),
         }
         with self._begin() as connection:
-            statement = _insert(connection).values(row)
+            statement = insert_into(historical_data_metadata, connection).values(row)
             renewed = {name: statement.excluded[name] for name in row if name not in ("symbol", "timeframe")}
             connection.execute(statement.on_conflict_do_update(index_elements=["symbol", "timeframe"], set_=renewed))
 
@@ -84,6 +84,12 @@ class DatabaseManager:
         with self._translated("failed"), self._engine.execution_options(reading=True).begin() as connection:
             rows = connection.execute(select(table).order_by(table.c.symbol, table.c.timeframe)).mappings().all()
         return pd.DataFrame([dict(row) for row in rows], columns=[column.name for column in table.columns])
+
+    @contextmanager
+    def transaction(self) -> Iterator[Connection]:
+        """Run what the block does as one transaction; on SQLite it waits for other writers first. For this package."""
+        with self._begin() as connection:
+            yield connection
 
     @contextmanager
     def _begin(self) -> Iterator[Connection]:
@@ -153,11 +159,12 @@ def _begin_sqlite(connection: Connection) -> None:
     connection.exec_driver_sql("BEGIN" if reading else "BEGIN IMMEDIATE")
 
 
-def _insert(connection: Connection) -> Any:
+def insert_into(table: Table, connection: Connection) -> Any:
+    """Return the INSERT that can also replace (`ON CONFLICT`), which both databases have, each in its own dialect."""
     from sqlalchemy.dialects import postgresql, sqlite
 
     dialects = {"postgresql": postgresql.insert, "sqlite": sqlite.insert}
-    return dialects[connection.dialect.name](historical_data_metadata)
+    return dialects[connection.dialect.name](table)
 
 
 def _upgrade(engine: Engine) -> None:

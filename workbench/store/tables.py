@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from datetime import UTC, datetime
 
-from sqlalchemy import Column, Dialect, Index, Integer, MetaData, String, Table, UniqueConstraint
+from sqlalchemy import Column, Dialect, Double, Index, Integer, MetaData, String, Table, UniqueConstraint
 from sqlalchemy.types import TIMESTAMP, TypeDecorator
 
 metadata = MetaData()
@@ -43,3 +43,37 @@ historical_data_metadata = Table(
     Index("idx_metadata_symbol", "symbol"),
 )
 Index("idx_metadata_updated", historical_data_metadata.c.last_updated.desc())
+
+# IB's limits hold for an account, whatever the number of our processes. Their times are epoch seconds.
+request_budgets = Table(
+    "request_budgets",
+    metadata,
+    Column("gateway", String(255), primary_key=True),
+    Column("account", String(64), primary_key=True),
+    Column("cold_until", Double, nullable=False),
+)
+
+request_bookings = Table(
+    "request_bookings",
+    metadata,
+    Column("token", String(32), primary_key=True),
+    Column("gateway", String(255), nullable=False),
+    Column("account", String(64), nullable=False),
+    Column("sent", Double, nullable=False),
+    Column("held_until", Double, nullable=False),
+    Column("contract", String(64), nullable=False),
+    Column("exchange", String(32), nullable=False),
+    Column("what_to_show", String(32), nullable=False),
+    Column("bar_seconds", Integer, nullable=False),
+    Column("rest", String(128), nullable=False),
+    Column("messages", Integer, nullable=False),
+    Index("idx_request_bookings_sent", "gateway", "account", "sent"),
+)
+
+request_sizes = Table(
+    "request_sizes",
+    metadata,
+    Column("gateway", String(255), primary_key=True),
+    Column("timeframe", String(10), primary_key=True),
+    Column("bars", Integer, nullable=False),
+)
