@@ -14,20 +14,22 @@ from __future__ import annotations
 
 import math
 from collections import defaultdict
-from collections.abc import Hashable, Mapping
-from contextlib import suppress
+from collections.abc import Hashable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
-from functools import cache
+from functools import cache, partial
+from itertools import chain, islice
+from typing import NamedTuple
 from zoneinfo import ZoneInfo
 
 import numpy as np
 
 from workbench.errors import GatewayError
+from workbench.gateway.aggregate import concatenate
 from workbench.gateway.answers import historical_update, update_bodies
 from workbench.gateway.asof import AsOf, shown
 from workbench.gateway.history import bars_between, begin_of_bar, stamps
 from workbench.gateway.hours import hours
-from workbench.gateway.realtime import Due
+from workbench.gateway.realtime import Due, Layout, by
 from workbench.gateway.tape import DAY, BarColumns, Instrument, Tape, streamed
 
 NO_TRADES = -1
@@ -46,6 +48,38 @@ class Kept:
     lots: bool
     version: int
 
+    @property
+    def series(self) -> Series:
+        """What is read of the tape."""
+        return Series(self.instrument.key, self.size, self.use_rth)
+
+    @property
+    def layout(self) -> Layout:
+        """How its bars are encoded."""
+        return Layout(self.what_to_show, self.instrument.min_tick, self.lots, self.version)
+
+
+class Series(NamedTuple):
+    """The bars of one symbol and size."""
+
+    symbol: str
+    size: int
+    use_rth: bool
+
+
+class Wish(NamedTuple):
+    """What is kept up to date, from a begin on: what several subscriptions may have in common."""
+
+    kept: Kept
+    begin: int
+
+
+class News(NamedTuple):
+    """The bodies of all bars from the begin of a wish on, and where the last one begins."""
+
+    bodies: list[bytes]
+    begin: int
+
 
 @dataclass(slots=True)
 class _Progress:
@@ -59,11 +93,11 @@ class _Progress:
     since: float
     told: bytes = b""
 
-    def told_of(self, req_id: int, bodies: list[bytes], begin: int) -> bytes:
+    def told_of(self, req_id: int, news: News) -> bytes:
         """Return the messages of all bars from the newest known one on, but for what was told already."""
-        news = bodies[1:] if bodies[:1] == [self.told] else bodies
-        self.begin, self.told = begin, bodies[-1] if bodies else self.told
-        return b"".join([historical_update(req_id, body) for body in news])
+        fresh = news.bodies[news.bodies[:1] == [self.told] :]
+        self.begin, self.told = news.begin, news.bodies[-1] if news.bodies else self.told
+        return b"".join([historical_update(req_id, body) for body in fresh])
 
 
 class KeptUp:
@@ -80,8 +114,7 @@ class KeptUp:
         What the tape needs for the series is made ready now: many new ones shall not hold up a tick.
         """
         begin = begin_of_bar(hours(), newest, kept.size, use_rth=kept.use_rth)
-        with suppress(GatewayError):  # the tick reports it
-            self._news(since).of(kept, begin)
+        self._news({Wish(kept, begin)}, since)
         self._wanted[client][req_id] = _Progress(kept, begin, since)
 
     def holds(self, client: Hashable, req_id: int) -> bool:
@@ -112,51 +145,67 @@ class KeptUp:
 
     def tick(self, now: float) -> Mapping[Hashable, Due]:
         """Return what has changed for each client as of `now`."""
-        news = self._news(now)
         due: dict[Hashable, Due] = defaultdict(Due)
-        for client, wanted in self._wanted.items():
-            for req_id, progress in wanted.items():
-                if now < progress.since:
-                    continue
-                try:
-                    due[client].data += progress.told_of(req_id, *news.of(progress.kept, progress.begin))
-                except GatewayError as error:
-                    due[client].broken.append((req_id, error))
+        waiting = [it for it in self._all() if it[2].since <= now]
+        news = self._news({Wish(it.kept, it.begin) for _, _, it in waiting}, now)
+        for client, req_id, progress in waiting:
+            found = news[Wish(progress.kept, progress.begin)]
+            if isinstance(found, GatewayError):
+                due[client].broken.append((req_id, found))
+            else:
+                due[client].data += progress.told_of(req_id, found)
         return due
 
-    def _news(self, now: float) -> _News:
-        return _News(AsOf(streamed(self._tape, now), hours(), now))
+    def _all(self) -> Iterator[tuple[Hashable, int, _Progress]]:
+        for client, wanted in self._wanted.items():
+            for req_id, progress in wanted.items():
+                yield client, req_id, progress
+
+    def _news(self, wishes: set[Wish], now: float) -> dict[Wish, News | GatewayError]:
+        """Return what each wish brings: a series is read once, and bars that look alike are encoded in one go."""
+        read = cache(partial(_read, AsOf(streamed(self._tape, now), hours(), now)))
+        news: dict[Wish, News | GatewayError] = {}
+        bars: dict[Wish, BarColumns] = {}
+        for wish in wishes:
+            try:
+                found, begin = read(wish.kept.series, wish.begin)
+            except GatewayError as error:
+                news[wish] = error
+            else:
+                news[wish] = News([], begin)
+                bars |= {wish: found} if len(found) else {}
+        for layout, alike in by(bars, lambda wish: wish.kept.layout).items():
+            for wish, bodies in zip(alike, _encoded(alike, [bars[it] for it in alike], layout), strict=True):
+                news[wish] = News(bodies, read(wish.kept.series, wish.begin)[1])
+        return news
 
 
-class _News:
-    """The bars of one tick: each series is read once and encoded once, however many want it."""
-
-    def __init__(self, known: AsOf) -> None:
-        self._known = known
-        self._read = cache(self._bars)
-        self.of = cache(self._encoded)
-        """Return the bodies of all bars from `begin` on, and the begin of the last; nothing and `begin` without."""
-
-    def _encoded(self, kept: Kept, begin: int) -> tuple[list[bytes], int]:
-        bars = self._read(kept.instrument.key, kept.size, kept.use_rth, begin)
-        if not len(bars):
-            return [], begin
-        bodies = update_bodies(
-            stamps(bars.start, kept.zone, size=kept.size, format_date=kept.format_date),
-            _without_trades(shown(bars, kept.what_to_show, kept.instrument.min_tick), self._known, kept),
-            lots=kept.lots,
-            version=kept.version,
-        )
-        return bodies, begin_of_bar(hours(), int(bars.start[-1]), kept.size, use_rth=kept.use_rth)
-
-    def _bars(self, symbol: str, size: int, use_rth: bool, begin: int) -> BarColumns:  # noqa: FBT001
-        return bars_between(self._known, symbol, size, begin, math.ceil(self._known.now), use_rth=use_rth)
+def _read(known: AsOf, series: Series, begin: int) -> tuple[BarColumns, int]:
+    """Return the bars of a series from `begin` on, and the begin of the last."""
+    symbol, size, use_rth = series
+    bars = bars_between(known, symbol, size, begin, math.ceil(known.now), use_rth=use_rth)
+    if not len(bars):
+        return bars, begin
+    return _without_trades(bars, known, series), begin_of_bar(hours(), int(bars.start[-1]), size, use_rth=use_rth)
 
 
-def _without_trades(bars: BarColumns, known: AsOf, kept: Kept) -> BarColumns:
+def _encoded(wishes: Sequence[Wish], bars: Sequence[BarColumns], layout: Layout) -> Iterator[list[bytes]]:
+    """Return the bodies of each wish's bars, which have one layout."""
+    texts = [
+        stamps(it.start, wish.kept.zone, size=wish.kept.size, format_date=wish.kept.format_date)
+        for wish, it in zip(wishes, bars, strict=True)
+    ]
+    together = shown(concatenate(*bars), layout.what_to_show, layout.min_tick)
+    bodies = iter(update_bodies(list(chain.from_iterable(texts)), together, lots=layout.lots, version=layout.version))
+    return (list(islice(bodies, len(it))) for it in bars)
+
+
+def _without_trades(bars: BarColumns, known: AsOf, series: Series) -> BarColumns:
     """Mark a last bar that has begun and saw no trade yet."""
     last = int(bars.start[-1])
-    if kept.size >= DAY or bars.count[-1] > 0 or known.span(last, kept.size, use_rth=kept.use_rth)[1] <= known.now:
+    if series.size >= DAY or bars.count[-1] > 0:
+        return bars
+    if known.span(last, series.size, use_rth=series.use_rth)[1] <= known.now:
         return bars
     rows = np.arange(len(bars)) == len(bars) - 1
     return replace(

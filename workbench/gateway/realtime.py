@@ -26,6 +26,7 @@ from workbench.gateway.tape import DAY, BatchTape, Block, Instrument, Seconds, T
 from workbench.gateway.windows import STEP, filled, joined_blocks
 
 K = TypeVar("K")
+W = TypeVar("W")
 
 LAST_PRICE_WITHIN = (900, DAY, 7 * DAY)
 """How far back the last price is looked for. A symbol without five-second bars in a week has none to repeat."""
@@ -154,7 +155,7 @@ class LiveBars:
         """Return the encoded bars of each wish up to `end`: one look-up for all that begin alike."""
         bodies: dict[Wish, list[bytes] | GatewayError] = {}
         prices: dict[tuple[str, bool], float] = {}
-        for (begin, use_rth), alike in _by(wishes, lambda wish: (wish.begin, wish.feed.use_rth)).items():
+        for (begin, use_rth), alike in by(wishes, lambda wish: (wish.begin, wish.feed.use_rth)).items():
             names = sorted({wish.feed.instrument.key for wish in alike})
             found, errors = self._looked_up(names, trading_windows(begin, end, use_rth=use_rth), end, use_rth=use_rth)
             prices |= _last_of_each(found, names, use_rth=use_rth)
@@ -191,8 +192,9 @@ class LiveBars:
         return math.nan
 
 
-def _by(wishes: Iterable[Wish], key: Callable[[Wish], K]) -> dict[K, list[Wish]]:
-    groups: dict[K, list[Wish]] = defaultdict(list)
+def by(wishes: Iterable[W], key: Callable[[W], K]) -> dict[K, list[W]]:
+    """Return wishes in groups of equal keys."""
+    groups: dict[K, list[W]] = defaultdict(list)
     for wish in wishes:
         groups[key(wish)].append(wish)
     return groups
@@ -228,7 +230,7 @@ def _encoded(wishes: list[Wish], names: list[str], block: Block) -> dict[Wish, l
     """Return the bodies of each wish; all bars of a layout are encoded in one go."""
     place_of = {name: place for place, name in enumerate(names)}
     bodies: dict[Wish, list[bytes]] = {}
-    for layout, alike in _by(wishes, lambda wish: wish.feed.layout).items():
+    for layout, alike in by(wishes, lambda wish: wish.feed.layout).items():
         places = [place_of[wish.feed.instrument.key] for wish in alike]
         wanted = np.isin(block.place, places)
         bars = shown(select(block.bars, wanted), layout.what_to_show, layout.min_tick)
