@@ -1,0 +1,374 @@
+from __future__ import annotations
+
+from datetime import UTC, datetime, timedelta
+from math import inf, nan
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from pandas.testing import assert_frame_equal
+
+from workbench.errors import InvalidBars, UnknownTimeframe
+from workbench.market.aggregate import LateBar, ProvisionalBar, RealtimeBarAggregator
+from workbench.market.aggregate.batch import aggregate_bars
+from workbench.market.bars import COLUMNS
+from workbench.market.sessions import session_calendar
+from workbench.market.timeframes import TIMEFRAMES
+
+LONGER = ("1min", "5min", "15min", "1hour", "4hour", "1day")
+FULL_DAY, HALF_DAY, AFTER_DST = datetime(2026, 11, 20), datetime(2026, 11, 27), datetime(2026, 3, 9)  # noqa: DTZ001
+LATER = 10.0**10
+
+
+def session(day: datetime, *, use_rth: bool = True) -> tuple[int, int]:
+    """Return begin and end of a day's session in epoch seconds."""
+    noon = day.replace(hour=17, tzinfo=UTC)
+    one = session_calendar(use_rth=use_rth).during(noon, noon + timedelta(seconds=5), TIMEFRAMES["5sec"])[0]
+    return int(one.begin.timestamp()), int(one.end.timestamp())
+
+
+def five_seconds(
+    day: datetime, *, seed: int = 1, quiet: float = 0.3, missing: float = 0.0, cut: int = 0
+) -> pd.DataFrame:
+    """Return a session of random five-second bars: some quiet, some missing, the last `cut` of them not yet there."""
+    begin, end = session(day)
+    random = np.random.default_rng(seed)
+    stamps = np.arange(begin, end - 5 * cut, 5)
+    close = np.round(100 + np.cumsum(random.normal(0, 0.02, len(stamps))), 2)
+    open_ = np.round(close + random.normal(0, 0.02, len(stamps)), 2)
+    high, low = np.maximum(open_, close) + 0.01, np.minimum(open_, close) - 0.01
+    is_quiet = random.random(len(stamps)) < quiet
+    carried = np.append(close[:1], close[:-1])
+    open_, high, low, close = (np.where(is_quiet, carried, column) for column in (open_, high, low, close))
+    volume = np.where(is_quiet, 0, random.integers(1, 500, len(stamps)))
+    bars = pd.DataFrame(
+        {"open": open_, "high": high, "low": low, "close": close, "volume": volume, "average": (high + low) / 2,
+         "bar_count": np.where(is_quiet, 0, random.integers(1, 9, len(stamps)))},
+        index=pd.DatetimeIndex(stamps.astype("datetime64[s]")).tz_localize("UTC").as_unit("us"),
+    ).astype(float)  # fmt: skip
+    return bars[random.random(len(bars)) >= missing]
+
+
+def feed(aggregator: RealtimeBarAggregator, symbol: str, bars: pd.DataFrame) -> list[ProvisionalBar]:
+    done: list[ProvisionalBar] = []
+    for stamp, *values in zip(
+        bars.index.as_unit("s").asi8.tolist(), *(bars[name].tolist() for name in COLUMNS), strict=True
+    ):
+        done += aggregator.add(symbol, stamp, *values)
+    return done
+
+
+def minute(stamp: datetime, **changes: float) -> dict[str, object]:
+    bar = {"open": 10.0, "high": 11.0, "low": 9.0, "close": 10.5, "volume": 100.0, "average": 10.2, "bar_count": 3}
+    return {"timestamp": stamp, **bar, **changes}
+
+
+def complete(aggregator: RealtimeBarAggregator, symbol: str, timeframe: str) -> pd.DataFrame:
+    bars = aggregator.get_bars(symbol, timeframe)
+    return bars[bars["complete"]].drop(columns="complete")
+
+
+def assert_same(live: pd.DataFrame, batch: pd.DataFrame) -> None:
+    """Averages are sums of products in another order; all else is exact."""
+    exact = [name for name in live.columns if name != "average"]
+    assert_frame_equal(live[exact], batch[exact].astype(float), check_exact=True, check_freq=False)
+    np.testing.assert_allclose(live["average"], batch["average"], rtol=1e-12)
+
+
+@settings(max_examples=25, deadline=None)
+@given(
+    day=st.sampled_from([FULL_DAY, HALF_DAY, AFTER_DST]),
+    seed=st.integers(0, 10_000),
+    quiet=st.sampled_from([0.0, 0.3, 0.95, 1.0]),
+    missing=st.sampled_from([0.0, 0.01, 0.5, 0.98]),
+)
+def test_one_at_a_time_equals_all_at_once(day: datetime, seed: int, quiet: float, missing: float) -> None:
+    bars = five_seconds(day, seed=seed, quiet=quiet, missing=missing)
+    aggregator = RealtimeBarAggregator(1000)
+
+    done = feed(aggregator, "AAPL", bars) + aggregator.advance(LATER)
+
+    for timeframe in LONGER:
+        batch = aggregate_bars(bars, timeframe)
+        assert_same(complete(aggregator, "AAPL", timeframe), batch)
+        told = [bar.timestamp for bar in done if bar.timeframe == timeframe]
+        assert told == batch.index.as_unit("s").asi8.tolist()
+
+
+@settings(max_examples=15, deadline=None)
+@given(seed=st.integers(0, 10_000), cut=st.integers(0, 4600), missing=st.sampled_from([0.0, 0.2]))
+def test_the_forming_bar_is_what_has_come_so_far(seed: int, cut: int, missing: float) -> None:
+    bars = five_seconds(FULL_DAY, seed=seed, missing=missing, cut=cut)
+    aggregator = RealtimeBarAggregator(1000)
+    feed(aggregator, "AAPL", bars)
+
+    for timeframe in LONGER:
+        last = aggregator.get_bars("AAPL", timeframe).drop(columns="complete").iloc[-1:]
+        assert_same(last, aggregate_bars(bars, timeframe).iloc[-1:])
+
+
+@settings(max_examples=15, deadline=None)
+@given(seed=st.integers(0, 10_000), late=st.integers(0, 3500))
+def test_a_rebuilt_session_equals_one_whose_bars_came_in_order(seed: int, late: int) -> None:
+    bars = five_seconds(FULL_DAY, seed=seed, missing=0.1, cut=600)
+    in_order, out_of_order = RealtimeBarAggregator(1000), RealtimeBarAggregator(1000)
+    feed(in_order, "AAPL", bars)
+    feed(out_of_order, "AAPL", bars.drop(bars.index[late]))
+    feed(out_of_order, "AAPL", bars.iloc[[late]])
+
+    out_of_order.rebuild("AAPL", bars, bars.index[-1].timestamp() + 5)
+
+    assert out_of_order.late.pop() == LateBar("AAPL", int(bars.index[late].timestamp()))
+    for timeframe in LONGER:
+        assert_frame_equal(in_order.get_bars("AAPL", timeframe), out_of_order.get_bars("AAPL", timeframe))
+
+
+def test_volume_count_open_and_close_are_neither_created_nor_lost() -> None:
+    bars = five_seconds(FULL_DAY)
+    aggregator = RealtimeBarAggregator(1000)
+    feed(aggregator, "AAPL", bars)
+
+    traded = bars[bars["volume"] > 0]
+    for timeframe in LONGER:
+        made = complete(aggregator, "AAPL", timeframe)
+        assert made["volume"].sum() == bars["volume"].sum()
+        assert made["bar_count"].sum() == bars["bar_count"].sum()
+        assert made["received"].sum() == made["expected"].sum() == 4680
+        assert made["close"].iloc[-1] == traded["close"].iloc[-1]
+        assert made["high"].max() == traded["high"].max()
+
+
+def test_hours_are_cut_on_the_exchanges_clock_and_clipped_at_open_and_close() -> None:
+    aggregator = RealtimeBarAggregator()
+    feed(aggregator, "AAPL", five_seconds(HALF_DAY))
+
+    starts = {
+        timeframe: [f"{at:%H:%M}" for at in aggregator.get_bars("AAPL", timeframe).index.tz_convert("America/New_York")]
+        for timeframe in ("1hour", "4hour")
+    }
+    assert starts == {"1hour": ["09:30", "10:00", "11:00", "12:00"], "4hour": ["09:30", "12:00"]}
+    assert aggregator.get_bars("AAPL", "1day").index.tolist() == [pd.Timestamp("2026-11-27", tz="UTC")]
+
+
+def test_a_bar_is_complete_with_its_last_five_seconds_not_with_the_next_bar() -> None:
+    bars = five_seconds(FULL_DAY, quiet=0)
+    aggregator = RealtimeBarAggregator()
+
+    before = feed(aggregator, "AAPL", bars.iloc[:11])
+    at_the_last = feed(aggregator, "AAPL", bars.iloc[11:12])
+
+    assert before == []
+    assert [(bar.timeframe, bar.received, bar.is_whole) for bar in at_the_last] == [("1min", 12, True)]
+
+
+def test_the_last_bar_of_a_day_closes_all_timeframes() -> None:
+    bars = five_seconds(FULL_DAY)
+    aggregator = RealtimeBarAggregator()
+
+    feed(aggregator, "AAPL", bars.iloc[:-1])
+    done = feed(aggregator, "AAPL", bars.iloc[-1:])
+
+    assert [bar.timeframe for bar in done] == list(LONGER)
+
+
+def test_the_clock_closes_what_the_stream_left_open_after_the_grace_and_says_what_is_missing() -> None:
+    begin, _ = session(FULL_DAY)
+    bars = five_seconds(FULL_DAY).iloc[:7]
+    aggregator = RealtimeBarAggregator(grace_s=10)
+    feed(aggregator, "AAPL", bars)
+
+    too_early = aggregator.advance(begin + 69.9)
+    done = aggregator.advance(begin + 70)
+    late = feed(aggregator, "AAPL", five_seconds(FULL_DAY).iloc[8:9])
+
+    assert too_early == []
+    assert [(bar.timeframe, bar.received, bar.expected) for bar in done] == [("1min", 7, 12)]
+    assert late == []
+    assert aggregator.late.pop() == LateBar("AAPL", begin + 40)
+    assert len(aggregator.get_bars("AAPL", "1min")) == 1
+
+
+def test_a_bar_after_a_hole_closes_what_lies_before_the_hole() -> None:
+    begin, _ = session(FULL_DAY)
+    bars = five_seconds(FULL_DAY)
+    aggregator = RealtimeBarAggregator()
+    feed(aggregator, "AAPL", bars.iloc[:7])
+
+    done = feed(aggregator, "AAPL", bars.iloc[12 * 20 : 12 * 20 + 1])
+
+    assert [(bar.timeframe, bar.timestamp - begin) for bar in done] == [("1min", 0), ("5min", 0), ("15min", 0)]
+
+
+def test_a_repeated_bar_counts_once() -> None:
+    bars = five_seconds(FULL_DAY).iloc[:5]
+    once, twice = RealtimeBarAggregator(), RealtimeBarAggregator()
+    feed(once, "AAPL", bars)
+
+    for number in range(5):
+        feed(twice, "AAPL", bars.iloc[number : number + 1])
+        feed(twice, "AAPL", bars.iloc[number : number + 1])
+
+    assert_frame_equal(once.get_bars("AAPL", "1min"), twice.get_bars("AAPL", "1min"))
+    assert len(twice.late) == 5
+
+
+def test_quiet_bars_set_neither_open_nor_extremes_of_a_bar_that_trades() -> None:
+    start = datetime(2026, 11, 20, 14, 30, tzinfo=UTC)
+    aggregator = RealtimeBarAggregator()
+    quiet = {"volume": 0, "bar_count": 0, "open": 50.0, "high": 50.0, "low": 50.0, "close": 50.0, "average": 50.0}
+
+    aggregator.add_bar("AAPL", minute(start, **quiet))
+    aggregator.add_bar("AAPL", minute(start + timedelta(seconds=5)))
+    aggregator.add_bar("AAPL", minute(start + timedelta(seconds=10), **quiet))
+
+    bar = aggregator.get_bars("AAPL", "1min").iloc[0]
+    assert bar[["open", "high", "low", "close", "volume", "average"]].tolist() == [10.0, 11.0, 9.0, 10.5, 100.0, 10.2]
+    assert (bar["received"], bar["complete"]) == (3, False)
+
+
+def test_yesterdays_open_bars_are_closed_in_yesterdays_session() -> None:
+    aggregator = RealtimeBarAggregator()
+    yesterday, today = five_seconds(datetime(2026, 11, 19)), five_seconds(FULL_DAY)  # noqa: DTZ001
+    feed(aggregator, "AAPL", yesterday.iloc[:4000])
+    feed(aggregator, "MSFT", today.iloc[:3])
+
+    feed(aggregator, "AAPL", today.iloc[:3])
+
+    assert_same(complete(aggregator, "AAPL", "1day"), aggregate_bars(yesterday.iloc[:4000], "1day"))
+    assert_same(complete(aggregator, "AAPL", "1hour"), aggregate_bars(yesterday.iloc[:4000], "1hour"))
+
+
+def test_bars_outside_the_sessions_hours_belong_to_no_bar() -> None:
+    aggregator = RealtimeBarAggregator()
+
+    for moment in (datetime(2026, 11, 20, 14, 29, 55, tzinfo=UTC), datetime(2026, 11, 21, 15, tzinfo=UTC)):
+        assert aggregator.add_bar("AAPL", minute(moment)) == []
+
+    assert aggregator.get_bars("AAPL", "1min").empty
+
+
+def test_before_and_after_hours_have_bars_when_they_are_asked_for() -> None:
+    aggregator = RealtimeBarAggregator(use_rth=False)
+    begin, end = session(FULL_DAY, use_rth=False)
+    for stamp in range(begin, end, 60):
+        aggregator.add("AAPL", stamp, 10, 11, 9, 10, 5)
+    aggregator.advance(LATER)
+
+    starts = aggregator.get_bars("AAPL", "4hour").index.tz_convert("America/New_York")
+    assert [f"{at:%H}" for at in starts] == ["04", "08", "12", "16"]
+
+
+def test_history_lies_before_live_bars_and_no_bar_is_there_twice() -> None:
+    yesterday, today = five_seconds(datetime(2026, 11, 19)), five_seconds(FULL_DAY)  # noqa: DTZ001
+    history = aggregate_bars(pd.concat([yesterday, today]), "15min")[list(COLUMNS)]
+    aggregator = RealtimeBarAggregator()
+    feed(aggregator, "AAPL", today.iloc[: 12 * 20])
+
+    aggregator.seed("AAPL", "15min", history)
+
+    bars = aggregator.get_bars("AAPL", "15min", 4)
+    assert bars.index.is_unique
+    assert bars.index.is_monotonic_increasing
+    assert bars["complete"].tolist() == [True, True, True, False]
+    assert_frame_equal(bars[list(COLUMNS)].iloc[:2], history.iloc[24:26], check_exact=True)
+    assert bars["received"].isna().tolist() == [True, True, False, False]
+
+
+def test_a_session_joined_in_the_middle_goes_on_from_minutes_of_history() -> None:
+    bars = five_seconds(FULL_DAY, quiet=0.9)
+    minutes = aggregate_bars(bars.iloc[:2400], "1min")[list(COLUMNS)]
+    traded = minutes[minutes["volume"] > 0]
+    whole, joined = RealtimeBarAggregator(1000), RealtimeBarAggregator(1000)
+    feed(whole, "AAPL", bars.iloc[:2405])
+
+    joined.rebuild("AAPL", bars.iloc[2400:2405], bars.index[2405].timestamp(), minutes=traded)
+
+    for timeframe in LONGER[1:]:
+        assert_same(
+            joined.get_bars("AAPL", timeframe).drop(columns="complete"),
+            whole.get_bars("AAPL", timeframe).drop(columns="complete"),
+        )
+
+
+def test_only_the_newest_session_is_made_anew() -> None:
+    aggregator = RealtimeBarAggregator()
+    feed(aggregator, "AAPL", five_seconds(FULL_DAY).iloc[:20])
+
+    with pytest.raises(InvalidBars, match="later session"):
+        aggregator.rebuild("AAPL", five_seconds(datetime(2026, 11, 19)), LATER)  # noqa: DTZ001
+    both = pd.concat([five_seconds(FULL_DAY), five_seconds(datetime(2026, 11, 23))])  # noqa: DTZ001
+    with pytest.raises(InvalidBars, match="not of one session"):
+        aggregator.rebuild("AAPL", both, LATER)
+
+
+@pytest.mark.parametrize(
+    "changes",
+    [{"open": nan}, {"high": 9.5}, {"low": 0.0}, {"close": inf, "high": inf}, {"volume": inf}, {"close": 12.0},
+     {"open": "x"}, {"timestamp": None}, {"timestamp": datetime(2026, 11, 20, 14, 30)},  # noqa: DTZ001
+     {"timestamp": datetime(2026, 11, 20, 14, 30, 2, tzinfo=UTC)}],
+)  # fmt: skip
+def test_a_bar_that_cannot_be_is_refused_and_changes_nothing(changes: dict[str, float]) -> None:
+    start = datetime(2026, 11, 20, 14, 30, tzinfo=UTC)
+    aggregator = RealtimeBarAggregator()
+
+    with pytest.raises((InvalidBars, ValueError)):
+        aggregator.add_bar("AAPL", minute(start) | changes)
+
+    assert aggregator.get_bars("AAPL", "1min").empty
+    aggregator.add_bar("AAPL", minute(start))
+    assert len(aggregator.get_bars("AAPL", "1min")) == 1
+
+
+def test_quotes_have_neither_volume_nor_count() -> None:
+    aggregator = RealtimeBarAggregator()
+    begin, _ = session(FULL_DAY)
+    for stamp in range(begin, begin + 60, 5):
+        aggregator.add("AAPL", stamp, 10, 11, 9, 10, -1, nan, -1)
+
+    bar = aggregator.get_bars("AAPL", "1min").iloc[0]
+    assert bar["volume"] == 0
+    assert np.isnan(bar["bar_count"])
+    assert np.isnan(bar["average"])
+
+
+def test_memory_does_not_grow_with_time() -> None:
+    aggregator = RealtimeBarAggregator(50)
+    begin, end = session(FULL_DAY)
+    for day in range(3):
+        for stamp in range(begin, end, 5):
+            aggregator.add("AAPL", stamp + day * 86_400, 10, 11, 9, 10, 5)
+
+    assert len(aggregator.get_bars("AAPL", "1min")) == 50
+    assert aggregator._stocks["AAPL"].rings[0]._numbers.buffer_info()[1] <= 2 * 50 * 10
+
+
+def test_an_unknown_symbol_has_no_bars_and_five_seconds_are_not_built() -> None:
+    aggregator = RealtimeBarAggregator()
+
+    assert aggregator.get_bars("AAPL", "1min", 10).empty
+    assert list(aggregator.get_bars("AAPL", "1min")) == [*COLUMNS, "complete", "received", "expected"]
+    with pytest.raises(UnknownTimeframe, match="not built here"):
+        aggregator.get_bars("AAPL", "5sec")
+
+
+@pytest.mark.parametrize("symbol", ["SPY", "BAC"])
+def test_real_seconds_as_the_stream_tells_them_give_the_bars_of_the_trades(real_bars: Path, symbol: str) -> None:
+    """The stream has a flat bar for each quiet window; of the trades only those windows are there that have some."""
+    stream = pd.read_parquet(real_bars / "lean" / symbol / "5sec_rth_dense.parquet").set_index("timestamp")
+    trades = pd.read_parquet(real_bars / "lean" / symbol / "5sec.parquet").set_index("timestamp")
+    aggregator = RealtimeBarAggregator(3000)
+
+    for stamp, *values in zip(
+        stream.index.as_unit("s").asi8.tolist(), *(stream[name].tolist() for name in COLUMNS[:5]), strict=True
+    ):
+        aggregator.add(symbol, stamp, *values)
+
+    for timeframe in LONGER:
+        expected = aggregate_bars(trades, timeframe)
+        live = complete(aggregator, symbol, timeframe)
+        assert len(live) >= len(expected) > 0
+        traded = live[live["volume"] > 0]
+        assert_frame_equal(traded[list(COLUMNS[:5])], expected[list(COLUMNS[:5])], check_exact=True, check_freq=False)

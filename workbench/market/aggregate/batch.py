@@ -1,0 +1,176 @@
+"""The twin over whole columns: bars of many symbols into longer ones, by numpy's `reduceat`.
+
+It follows the rules of the bar-by-bar aggregator and shares no code of it, so that each proves the other.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from datetime import UTC, datetime, time
+
+import numpy as np
+import numpy.typing as npt
+import pandas as pd
+
+from workbench.market.bars import COLUMNS, TIMESTAMP
+from workbench.market.sessions import EXCHANGE_ZONE, session_calendar
+from workbench.market.timeframes import TIMEFRAMES, Timeframe, parse_timeframe
+
+Seconds = npt.NDArray[np.int64]
+Floats = npt.NDArray[np.float64]
+
+
+@dataclass(frozen=True, slots=True)
+class BarColumns:
+    """Bars of one timeframe: by symbol (a number), then by start in epoch seconds.
+
+    `received` says how many of the bars that they were made of are in each. A daily bar starts at its session's open:
+    its label is a matter of how it is shown.
+    """
+
+    symbol: Seconds
+    start: Seconds
+    open: Floats
+    high: Floats
+    low: Floats
+    close: Floats
+    volume: Floats
+    weighted: Floats
+    plain: Floats
+    plains: Floats
+    count: Floats
+    received: Seconds
+
+    def __len__(self) -> int:
+        return len(self.start)
+
+    @property
+    def average(self) -> Floats:
+        """The volume-weighted price; without volume the mean of the averages of what counts."""
+        with np.errstate(invalid="ignore", divide="ignore"):
+            return np.where(self.volume > 0, self.weighted / self.volume, self.plain / self.plains)
+
+
+def columns_of(frames: Sequence[pd.DataFrame]) -> BarColumns:
+    """Return frames of bars, one a symbol, as columns."""
+    lengths = [len(frame) for frame in frames]
+    bars = pd.concat(frames).reindex(columns=list(COLUMNS))
+    assert isinstance(bars.index, pd.DatetimeIndex)  # noqa: S101  bars are indexed by their start
+    values = {name: bars[name].to_numpy(dtype=np.float64) for name in COLUMNS}
+    volume, count = np.maximum(values["volume"], 0), values["bar_count"]
+    return BarColumns(
+        symbol=np.repeat(np.arange(len(frames)), lengths),
+        start=bars.index.as_unit("s").asi8,
+        **{name: values[name] for name in ("open", "high", "low", "close")},
+        volume=volume,
+        weighted=np.where(volume > 0, volume * values["average"], 0.0),
+        plain=values["average"],
+        plains=np.ones(len(bars)),
+        count=np.where(count >= 0, count, np.nan),
+        received=np.ones(len(bars), dtype=np.int64),
+    )
+
+
+class Grid:
+    """The bars that the exchange's sessions are cut into, over the sessions that some bars lie in."""
+
+    def __init__(self, first: int, last: int, *, use_rth: bool = True) -> None:
+        begin, end = datetime.fromtimestamp(first, UTC), datetime.fromtimestamp(last + 1, UTC)
+        sessions = session_calendar(use_rth=use_rth).during(begin, end, TIMEFRAMES["5sec"])
+        midnights = [datetime.combine(one.label, time(), EXCHANGE_ZONE) for one in sessions]
+        self.begins, self.ends, self.labels, self._midnights = (
+            np.array([int(moment.timestamp()) for moment in moments], dtype=np.int64)
+            for moments in (
+                [one.begin for one in sessions], [one.end for one in sessions], [one.label_utc for one in sessions],
+                midnights,
+            )
+        )  # fmt: skip
+
+    def session(self, starts: Seconds) -> Seconds:
+        """Return the number of the session that each start lies in, -1 for those outside of all."""
+        numbers = np.searchsorted(self.begins, starts, side="right") - 1
+        if not len(self.ends):
+            return numbers
+        return np.where(starts < self.ends[numbers], numbers, -1)
+
+    def cut(self, starts: Seconds, timeframe: Timeframe) -> tuple[Seconds, Seconds]:
+        """Return begin and end of the bar that each start, inside a session, lies in."""
+        numbers = self.session(starts)
+        steps = starts - (starts - self._midnights[numbers]) % timeframe.seconds
+        return np.maximum(steps, self.begins[numbers]), np.minimum(steps + timeframe.seconds, self.ends[numbers])
+
+
+def aggregate_columns(
+    bars: BarColumns, timeframes: Sequence[Timeframe], *, use_rth: bool = True
+) -> Iterator[tuple[Timeframe, BarColumns]]:
+    """Give the bars of each timeframe, which go from short to long: each is made of the one before."""
+    if not len(bars):
+        yield from ((timeframe, bars) for timeframe in timeframes)
+        return
+    grid = Grid(int(bars.start.min()), int(bars.start.max()), use_rth=use_rth)
+    inside = grid.session(bars.start) >= 0
+    bars = bars if inside.all() else _select(bars, inside)
+    for timeframe in timeframes:
+        bars = _reduce(bars, grid.cut(bars.start, timeframe)[0])
+        yield timeframe, bars
+
+
+def aggregate_bars(
+    bars: pd.DataFrame, timeframe: str, *, step_s: int = 5, use_rth: bool = True, as_of: datetime | None = None
+) -> pd.DataFrame:
+    """Return bars of `step_s` seconds as bars of `timeframe`, with `received` and `expected` beside their columns.
+
+    The last one may be forming: with `as_of`, only bars that have ended by then are returned. Bars outside the
+    session's hours belong to none.
+    """
+    wanted = parse_timeframe(timeframe)
+    chain = [each for each in TIMEFRAMES.values() if step_s < each.seconds <= wanted.seconds]
+    made = columns_of([bars])
+    for _, longer in aggregate_columns(made, chain, use_rth=use_rth):
+        made = longer
+    if not len(made):
+        return _frame(made, made.start, made.start)
+    grid = Grid(int(made.start[0]), int(made.start[-1]), use_rth=use_rth)
+    begins, ends = grid.cut(made.start, wanted)
+    labels = grid.labels[grid.session(made.start)] if wanted.is_daily else begins
+    frame = _frame(made, labels, (ends - begins) // step_s)
+    return frame if as_of is None else frame[ends <= as_of.timestamp()]
+
+
+def _frame(bars: BarColumns, stamps: Seconds, expected: Seconds) -> pd.DataFrame:
+    index = pd.DatetimeIndex(stamps.astype("datetime64[s]").astype("datetime64[us]"), name=TIMESTAMP)
+    prices = {name: getattr(bars, name) for name in ("open", "high", "low", "close", "volume", "average")}
+    marks = {"bar_count": bars.count, "received": bars.received, "expected": expected}
+    return pd.DataFrame(prices | marks, index=index.tz_localize("UTC"))
+
+
+def _reduce(bars: BarColumns, starts: Seconds) -> BarColumns:
+    """Return one bar for each run of the same symbol and start."""
+    runs = np.flatnonzero(np.diff(bars.symbol, prepend=-1) | np.diff(starts, prepend=-1))
+    lengths = np.diff(runs, append=len(bars))
+    traded = (bars.volume > 0) | (bars.count > 0)
+    has_trades = np.logical_or.reduceat(traded, runs)
+    counts = traded | ~np.repeat(has_trades, lengths)
+    kept = bars if counts.all() else _select(bars, counts)
+    first = (
+        runs if kept is bars else np.concatenate(([0], np.cumsum(np.add.reduceat(counts.astype(np.int64), runs))[:-1]))
+    )
+    return BarColumns(
+        symbol=bars.symbol[runs],
+        start=starts[runs],
+        open=kept.open[first],
+        high=np.maximum.reduceat(kept.high, first),
+        low=np.minimum.reduceat(kept.low, first),
+        close=kept.close[np.append(first[1:], len(kept)) - 1],
+        volume=np.add.reduceat(bars.volume, runs),
+        weighted=np.add.reduceat(bars.weighted, runs),
+        plain=np.add.reduceat(kept.plain, first),
+        plains=np.add.reduceat(kept.plains, first),
+        count=np.add.reduceat(bars.count, runs),
+        received=np.add.reduceat(bars.received, runs),
+    )
+
+
+def _select(bars: BarColumns, rows: npt.NDArray[np.bool_]) -> BarColumns:
+    return BarColumns(**{name: getattr(bars, name)[rows] for name in BarColumns.__slots__})
