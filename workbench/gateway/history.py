@@ -29,6 +29,7 @@ from workbench.gateway.refusals import (
     no_market,
 )
 from workbench.gateway.requests import HeadTimestampRequest, HistoricalRequest
+from workbench.gateway.stamps import dates, wall_times
 from workbench.gateway.tape import DAY, STEPS, BarColumns, Instrument, Seconds, SessionHours, Tape
 
 WEEK = 7 * DAY
@@ -95,8 +96,9 @@ def answer(
     if not len(bars):
         raise Refused(no_data(instrument.symbol, request.contract.exchange, request.what_to_show))
     zone = zone or ZoneInfo(instrument.time_zone)
+    period_begin, period_end = wall_times(np.array([begin, end.instant]), zone)
     return History(
-        period=(_wall_time(begin, zone), _wall_time(end.instant, zone)),
+        period=(period_begin, period_end),
         stamps=stamps(bars.start, zone, size=size, format_date=request.format_date),
         bars=shown(bars, request.what_to_show, instrument.min_tick),
         warning=IMPLIED_ZONE if end.implied_zone else None,
@@ -195,14 +197,10 @@ def _periods(labels: Seconds, size: int) -> Seconds:
 def stamps(starts: Seconds, zone: ZoneInfo, *, size: int, format_date: int) -> list[str]:
     """Return the text of each bar's start: its date from a day on, else wall time (1) or epoch seconds (2)."""
     if size >= DAY:
-        return [f"{datetime.fromtimestamp(start, UTC):%Y%m%d}" for start in starts.tolist()]
+        return dates(starts)
     if format_date == 2:
         return list(map(str, starts.tolist()))
-    return [_wall_time(start, zone) for start in starts.tolist()]
-
-
-def _wall_time(instant: int, zone: ZoneInfo) -> str:
-    return f"{datetime.fromtimestamp(instant, zone):%Y%m%d %H:%M:%S} {zone.key}"
+    return wall_times(starts, zone)
 
 
 def _dashed(instant: int, zone: tzinfo) -> str:
