@@ -1,12 +1,11 @@
 from __future__ import annotations
 
 import json
-import os
 import socket
-import stat
 from collections.abc import Iterator
 from contextlib import suppress
 from pathlib import Path
+from threading import Thread
 
 import pytest
 from hypothesis import given
@@ -20,11 +19,10 @@ from workbench.gateway.control import (
     GatewayControl,
     GatewayStatus,
     answer,
-    control_file,
     known_gateways,
-    leave_control_file,
 )
 from workbench.gateway.faults import Fault, Silence, When
+from workbench.gateway.handover import ControlFile
 from workbench.gateway.server import GatewayServer
 from workbench.gateway.serving import running
 from workbench.gateway.simulated import SimulatedTape
@@ -83,7 +81,10 @@ def test_without_the_token_nothing_is_done(token: object) -> None:
     assert done == []
 
 
-@pytest.mark.parametrize(("do", "value"), [("stop", None), ("jump", "now"), ("jump", None), ("speed", True)])
+@pytest.mark.parametrize(
+    ("do", "value"),
+    [("stop", None), ("jump", "now"), ("jump", None), ("speed", True), ("jump", 10**400), ("speed", -(10**4000))],
+)
 def test_what_cannot_be_done_is_named(do: str, value: object) -> None:
     told, done = asked(do, value)
 
@@ -97,6 +98,23 @@ def test_no_line_whatever_is_obeyed_or_breaks_the_control(line: bytes) -> None:
 
     assert "refused" in json.loads(answer(line, "secret", gateway))["error"]
     assert gateway.done == []
+
+
+letters = st.characters(exclude_categories=())  # lone surrogates too: JSON can carry them
+values = st.recursive(
+    st.none() | st.booleans() | st.integers() | st.just(10**400) | st.floats() | st.text(letters),
+    lambda inner: st.lists(inner) | st.dictionaries(st.text(letters), inner),
+)
+
+
+@given(values | st.just("secret"), st.sampled_from(sorted(COMMANDS)) | values, values)
+def test_any_json_is_answered_by_a_line_of_json(token: object, do: object, value: object) -> None:
+    line = json.dumps({"token": token, "do": do, "value": value}).encode()
+
+    told = answer(line, "secret", Driven())
+
+    assert told.endswith(b"\n")
+    assert set(json.loads(told)) in ({"status"}, {"error"})
 
 
 def test_deep_json_is_refused() -> None:
@@ -182,7 +200,7 @@ def test_a_gateway_that_is_gone_is_named() -> None:
         drive.status()
 
 
-# The file
+# Which gateways there are
 
 
 @pytest.fixture
@@ -191,30 +209,51 @@ def own_folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     return tmp_path / "workbench"
 
 
-@pytest.mark.skipif(os.name == "nt", reason="Windows keeps others out by the profile folder, not by mode bits")
-def test_the_file_can_be_read_by_its_user_only(own_folder: Path) -> None:
-    control_file(4002).parent.mkdir()
-    control_file(4002).touch(mode=0o666)  # left by another, or by a gateway that was killed
-
-    path = leave_control_file(4002, 5555, "secret")
-
-    assert stat.S_IMODE(path.stat().st_mode) == 0o600
-    assert json.loads(path.read_text()) == {"port": 5555, "token": "secret"}
-    assert known_gateways() == [4002]
+def file_of(gateway: GatewayServer) -> ControlFile:
+    assert gateway.control is not None
+    return ControlFile(gateway.control.port, gateway.control.token)
 
 
 def test_the_control_of_a_gateway_is_found_by_its_port(own_folder: Path, gateway: GatewayServer) -> None:
-    assert gateway.control is not None
-    leave_control_file(gateway.port, gateway.control.port, gateway.control.token)
+    file_of(gateway).leave(gateway.port)
 
     assert GatewayControl.of(gateway.port).status().account == "SIMULATED-1-R1"
     with pytest.raises(GatewayError, match="no running gateway on port 1 is known"):
         GatewayControl.of(1)
 
 
-@pytest.mark.parametrize("text", ["", "[]", "{}", '{"port": null, "token": 1}'])
-def test_a_file_that_is_damaged_is_no_gateway(own_folder: Path, text: str) -> None:
-    leave_control_file(4002, 1, "x").write_text(text)
+def test_a_gateway_that_was_killed_is_not_among_those_that_run(own_folder: Path, gateway: GatewayServer) -> None:
+    with running(SimulatedTape(seed=1), control=True) as killed:
+        file_of(killed).leave(killed.port)
+    file_of(gateway).leave(gateway.port)
 
-    with pytest.raises(GatewayError, match="unreadable"):
-        GatewayControl.of(4002)
+    assert known_gateways() == [gateway.port]
+
+
+def test_another_program_on_the_port_of_a_killed_gateways_control_is_no_gateway(
+    own_folder: Path, gateway: GatewayServer, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(control, "PROBE_S", 0.05)
+    assert gateway.control is not None
+    with socket.create_server((control.HOST, 0)) as silent:
+        ControlFile(silent.getsockname()[1], "x").leave(1)  # takes connections, says nothing
+        ControlFile(gateway.control.port, "another's token").leave(2)
+
+        assert known_gateways() == []
+
+
+@pytest.mark.parametrize("said", [b"", b"[]", b"null", b'{"status": 3}', b'{"status": {"now": 1}}', b"HTTP/1.1 400"])
+def test_what_does_not_speak_as_a_gateway_does_not_answer(said: bytes) -> None:
+    with socket.create_server((control.HOST, 0)) as server:
+
+        def speak() -> None:
+            connection, _ = server.accept()
+            with connection:
+                connection.recv(4096)
+                connection.sendall(said)
+
+        speaking = Thread(target=speak)
+        speaking.start()
+        with pytest.raises(GatewayError, match="does not answer"):
+            GatewayControl(control.HOST, server.getsockname()[1], "x").status()
+        speaking.join()

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import socket
 import subprocess
 import sys
 from collections.abc import Iterator
@@ -10,7 +11,9 @@ from pathlib import Path
 import pytest
 
 from workbench.gateway.control import GatewayControl
+from workbench.gateway.faults import Fault, PortReset, When
 from workbench.gateway.process import GatewayProcess, replay
+from workbench.gateway.wire import GREETING, encode, frame
 
 START = "2026-11-20T09:30"
 
@@ -89,6 +92,37 @@ def test_of_several_gateways_one_has_to_be_chosen_and_an_end_leaves_no_file(own_
         second.close()
 
     assert list(own_folder.iterdir()) == []
+
+
+def test_a_killed_gateway_is_neither_offered_nor_in_the_way_of_one_that_runs(own_folder: Path) -> None:
+    killed, alive = replay(start=START), replay(start=START)
+    try:
+        killed._process.kill()
+        killed._process.wait()
+        assert len(list(own_folder.iterdir())) == 2
+
+        assert "clients: 0" in workbench("control", "status").stdout
+        told = workbench("control", "status", "--port", str(killed.port)).stderr
+        assert "The gateway has ended, or was killed" in told
+    finally:
+        alive.close()
+        killed.close()
+
+
+def test_after_a_port_reset_the_gateway_is_driven_by_its_new_port(gateway: GatewayProcess, own_folder: Path) -> None:
+    before = gateway.port
+    with socket.create_connection((gateway.host, before), timeout=20) as client:
+        client.sendall(GREETING + frame(b"v157..176") + encode(71, 2, 1, None))
+        gateway.control.inject(Fault(When(after=1), PortReset()))
+        while client.recv(4096):
+            pass  # until it is hung up on: the gateway has moved
+
+    (file,) = own_folder.iterdir()
+
+    after = int(file.stem.removeprefix("gateway-"))
+    assert after != before
+    assert "SIMULATED-1-R1" in workbench("control", "status").stdout
+    assert GatewayControl.of(after).status().account == "SIMULATED-1-R1"
 
 
 def test_an_embedded_gateway_is_driven_by_nobody_unless_it_is_meant_to(own_folder: Path) -> None:

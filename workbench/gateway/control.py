@@ -12,21 +12,21 @@ import asyncio
 import hmac
 import json
 import math
-import os
 import secrets
 import socket
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Mapping
 from contextlib import suppress
 from dataclasses import asdict, dataclass
-from pathlib import Path
 from typing import Protocol
 
 from workbench.errors import GatewayError
 from workbench.gateway.faults import Fault
+from workbench.gateway.handover import left_ports, read_control_file
 
 HOST = "127.0.0.1"
 LONGEST_LINE = 64 << 10  # bytes; a script of faults is the longest that is sent
 PATIENCE_S = 5.0  # how long either side waits for the other's line
+PROBE_S = 2.0  # how long a gateway is waited for that may have been killed
 MOST_AT_ONCE = 16  # connections; each asks once
 
 
@@ -64,9 +64,13 @@ class Controlled(Protocol):
 
 
 def _number(value: object) -> float:
-    if isinstance(value, bool) or not isinstance(value, int | float) or not math.isfinite(value):
-        raise GatewayError(f"{value!r} is no number")
-    return float(value)
+    try:
+        number = float(value) if isinstance(value, int | float) and not isinstance(value, bool) else math.nan
+    except OverflowError:  # a whole number of JSON has any length
+        number = math.inf
+    if not math.isfinite(number):
+        raise GatewayError(f"{str(value)[:40]!r} is no number")
+    return number
 
 
 COMMANDS: Mapping[str, Callable[[Controlled, object], None]] = {
@@ -86,7 +90,7 @@ def answer(line: bytes, token: str, gateway: Controlled) -> bytes:
         asked = _read(line, token)
         command = COMMANDS.get(str(asked.get("do")))
         if command is None:
-            raise GatewayError(f"{asked.get('do')!r} is none of {', '.join(COMMANDS)}")
+            raise GatewayError(f"{str(asked.get('do'))[:40]!r} is none of {', '.join(COMMANDS)}")
         command(gateway, asked.get("value"))
     except GatewayError as error:
         return _line({"error": str(error)})
@@ -99,9 +103,14 @@ def _read(line: bytes, token: str) -> Mapping[str, object]:
     except (ValueError, RecursionError):
         asked = None
     offered = asked.get("token") if isinstance(asked, dict) else None
-    if not isinstance(offered, str) or not hmac.compare_digest(offered.encode(), token.encode()):
+    if not isinstance(offered, str) or not hmac.compare_digest(_bytes(offered), _bytes(token)):
         raise GatewayError("refused: no request with this gateway's token")
     return dict(asked)
+
+
+def _bytes(text: str) -> bytes:
+    """Return any text of JSON as bytes, lone surrogates too."""
+    return text.encode(errors="surrogatepass")
 
 
 def _line(values: Mapping[str, object]) -> bytes:
@@ -163,23 +172,17 @@ class GatewayControl:
     Each method returns the status after it, and raises GatewayError when the gateway is not there or refuses.
     """
 
-    def __init__(self, host: str, port: int, token: str) -> None:
+    def __init__(self, host: str, port: int, token: str, *, patience_s: float = PATIENCE_S) -> None:
         self.host = host
         self.port = port
         self._token = token
+        self._patience_s = patience_s
 
     @classmethod
-    def of(cls, gateway_port: int) -> GatewayControl:
+    def of(cls, gateway_port: int, *, patience_s: float = PATIENCE_S) -> GatewayControl:
         """Return the control of the gateway that listens on a port of this machine."""
-        path = control_file(gateway_port)
-        try:
-            known = json.loads(path.read_text(encoding="utf-8"))
-            return cls(HOST, int(known["port"]), str(known["token"]))
-        except (OSError, ValueError, KeyError, TypeError) as error:
-            raise GatewayError(
-                f"no running gateway on port {gateway_port} is known here ({path} is missing or unreadable). Start one "
-                f"by `workbench gateway --port {gateway_port}`, as the same user."
-            ) from error
+        port, token = read_control_file(gateway_port)
+        return cls(HOST, port, token, patience_s=patience_s)
 
     def status(self) -> GatewayStatus:
         """Return what the gateway does now."""
@@ -218,44 +221,28 @@ class GatewayControl:
     def _ask(self, command: str, value: object = None) -> GatewayStatus:
         request = _line({"token": self._token, "do": command, "value": value})
         try:
-            with socket.create_connection((self.host, self.port), timeout=PATIENCE_S) as connection:
+            with socket.create_connection((self.host, self.port), timeout=self._patience_s) as connection:
                 connection.sendall(request)
                 told = json.loads(b"".join(iter(lambda: connection.recv(4096), b"")))
-        except (OSError, ValueError) as error:
-            raise GatewayError(f"the gateway's control on port {self.port} does not answer: {error}") from error
-        if "error" in told:
-            raise GatewayError(told["error"])
-        return GatewayStatus(**told["status"])
-
-
-def control_file(gateway_port: int) -> Path:
-    """Return the file in which the gateway on a port leaves how it is driven."""
-    return _folder() / f"gateway-{gateway_port}.json"
-
-
-def _folder() -> Path:
-    """Return a folder that is the user's own: that of the session where there is one, else in the home."""
-    session = os.environ.get("XDG_RUNTIME_DIR")
-    return Path(session, "workbench") if session else Path.home() / ".workbench" / "run"
-
-
-def leave_control_file(gateway_port: int, control_port: int, token: str) -> Path:
-    """Write the file, readable by its user only, and return where. Raises GatewayError."""
-    path = control_file(gateway_port)
-    text = json.dumps({"port": control_port, "token": token})
-    try:
-        path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
-        path.unlink(missing_ok=True)  # of a gateway that was killed; a file that another may read is never reused
-        descriptor = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
-        with os.fdopen(descriptor, "w", encoding="utf-8") as file:
-            file.write(text)
-    except OSError as error:
-        raise GatewayError(f"{path} cannot be written: {error.strerror or error}") from error
-    return path
+            refusal, status = told.get("error"), told.get("status") or {}
+            if not refusal:
+                return GatewayStatus(**status)
+        except (OSError, ValueError, TypeError, AttributeError) as error:  # gone, or its port is another's by now
+            raise GatewayError(
+                f"the gateway's control on port {self.port} does not answer: {error}. The gateway has ended, or was "
+                "killed; start one by `workbench gateway`."
+            ) from error
+        raise GatewayError(str(refusal))
 
 
 def known_gateways() -> list[int]:
-    """Return the ports of the gateways that left a file."""
-    names: Iterable[Path] = _folder().glob("gateway-*.json")
-    numbers = [path.stem.removeprefix("gateway-") for path in names]
-    return sorted(int(number) for number in numbers if number.isdecimal())
+    """Return the ports of the gateways that run here and can be driven: those that left a file and answer."""
+    return [port for port in left_ports() if _answers(port)]
+
+
+def _answers(gateway_port: int) -> bool:
+    try:
+        GatewayControl.of(gateway_port, patience_s=PROBE_S).status()
+    except GatewayError:  # killed: its port is closed, or another's by now
+        return False
+    return True

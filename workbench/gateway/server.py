@@ -81,6 +81,8 @@ class GatewayServer:
         self.host = host
         self.port = port
         """The port that is listened on; the one taken when 0 was asked for."""
+        self.on_move: Callable[[int], None] = lambda _port: None
+        """Told the new port when a fault has moved the gateway there."""
         self._loop: asyncio.AbstractEventLoop | None = None
         self._moves: set[asyncio.Task[None]] = set()
         self._writers: dict[object, asyncio.StreamWriter] = {}
@@ -278,6 +280,8 @@ class GatewayServer:
             if before:
                 before.close()
             port = self.port
+            log.warning("the gateway listens on %s:%d from now on", self.host, port)
+            self.on_move(port)
         self._obey(self.faults.moved(port, self.clock.now()))
 
     async def _keep_time(self) -> None:

@@ -10,14 +10,14 @@ import sys
 import threading
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager, suppress
-from pathlib import Path
+from functools import partial
 from typing import TypedDict, Unpack
 
 from workbench.errors import GatewayError
 from workbench.gateway.behaviour import Behaviour
 from workbench.gateway.clock import GatewayClock
-from workbench.gateway.control import leave_control_file
 from workbench.gateway.faults import Fault
+from workbench.gateway.handover import ControlFile
 from workbench.gateway.pending import Latency
 from workbench.gateway.rulebook import Rulebook
 from workbench.gateway.server import HOST, GatewayServer
@@ -67,25 +67,25 @@ async def _serve(server: GatewayServer, on_ready: Callable[[str, int], None], *,
     if until_stdin_closes:
         threading.Thread(target=_await_end_of_stdin, args=(loop, stop), daemon=True).start()
     await server.start()
-    told = _leave_control_file(server)
+    file = ControlFile(server.control.port, server.control.token) if server.control else None
+    if file:
+        _leave(file, server.port)
+        server.on_move = partial(_leave, file)
     try:
         on_ready(server.host, server.port)
         await stop.wait()
     finally:
-        if told:
-            told.unlink(missing_ok=True)
+        if file:
+            file.withdraw()
         await server.close()
 
 
-def _leave_control_file(server: GatewayServer) -> Path | None:
-    """Tell the user's other processes how the gateway is driven; it works without."""
-    if server.control is None:
-        return None
+def _leave(file: ControlFile, port: int) -> None:
+    """Tell the user's other processes how the gateway on a port is driven; it works without."""
     try:
-        return leave_control_file(server.port, server.control.port, server.control.token)
+        file.leave(port)
     except GatewayError as error:
         log.warning("the gateway cannot be driven by `workbench control`: %s", error)
-        return None
 
 
 def _await_end_of_stdin(loop: asyncio.AbstractEventLoop, stop: asyncio.Event) -> None:

@@ -186,4 +186,4 @@ def _divided(bars: BarColumns, price: Floats, shares: Floats) -> BarColumns:
 def _short(ratio: Floats) -> Floats:
     """Return ratios to so few binary digits that volumes times them, and the sums of those, are exact."""
     mantissa, exponent = np.frexp(ratio)
-    return np.ldexp(np.rint(np.ldexp(mantissa, DIGITS)), exponent - DIGITS)
+    return np.asarray(np.ldexp(np.rint(np.ldexp(mantissa, DIGITS)), exponent - DIGITS))
