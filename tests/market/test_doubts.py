@@ -75,15 +75,15 @@ def test_stored_bars_around_are_what_a_single_bar_is_compared_with() -> None:
     one, around = whole.slice(30, 1), pa.concat_tables([whole.slice(0, 30), whole.slice(31)])
 
     assert find_doubts(one, DAY, REGULAR) == {}
-    assert list(find_doubts(one, DAY, REGULAR, around)) == [0]
-    assert find_doubts(whole.slice(29, 1), DAY, REGULAR, around) == {}
+    assert list(find_doubts(one, DAY, REGULAR, lambda: around)) == [0]
+    assert find_doubts(whole.slice(29, 1), DAY, REGULAR, lambda: around) == {}
 
 
 def test_what_is_stored_of_the_same_bars_is_not_compared_with() -> None:
     good, bad = days(), days(close_30=10.0)
 
-    assert find_doubts(good, DAY, REGULAR, bad) == {}
-    assert list(find_doubts(bad, DAY, REGULAR, good)) == [30]
+    assert find_doubts(good, DAY, REGULAR, lambda: bad) == {}
+    assert list(find_doubts(bad, DAY, REGULAR, lambda: good)) == [30]
 
 
 @given(st.floats(0.6, 1.7), st.integers(1, 58))
@@ -134,10 +134,16 @@ def test_bars_of_other_hours_are_refused_as_a_whole_and_the_remedy_named() -> No
     assert find_doubts(table(evening, np.full(60, 100.0)), MINUTE, ALL) == {}
 
 
+def test_what_is_stored_around_calm_bars_is_not_even_read(real_bars: Path) -> None:
+    bars = to_table(pd.read_parquet(real_bars / "lean/SPY/1min.parquet").set_index("timestamp"), MINUTE)
+
+    assert find_doubts(bars, MINUTE, ALL, lambda: pytest.fail("read")) == {}
+
+
 def test_no_bars_raise_no_doubt() -> None:
     empty = days().slice(0, 0)
 
-    assert find_doubts(empty, DAY, REGULAR, days()) == {}
+    assert find_doubts(empty, DAY, REGULAR, days) == {}
     assert len(protrusion(empty, DAY)) == 0
 
 

@@ -12,6 +12,7 @@ How far is too far was set on real bars, 1998 to 2021. Of some 500 000 daily bar
 from __future__ import annotations
 
 import math
+from collections.abc import Callable
 
 import numpy as np
 import pandas as pd
@@ -27,23 +28,31 @@ HELD_BACK_FROM = 20.0
 
 _SESSION_S = 23_400
 _USUAL_BARS = 41
+_FEW = 10
 _STRAYS, _STRAY_SHARE = 20, 0.05
 """Up to this many bars outside of the hours are glitches; more, and above this share, are bars of other hours."""
 
 
 def find_doubts(
-    bars: pa.Table, timeframe: Timeframe, calendar: SessionCalendar | None, context: pa.Table | None = None
+    bars: pa.Table,
+    timeframe: Timeframe,
+    calendar: SessionCalendar | None,
+    around: Callable[[], pa.Table] | None = None,
 ) -> dict[int, str]:
     """Return the rows that look wrong, each with the reason.
 
-    `context` are the stored bars around, for comparison. Without a calendar no hours are kept: an index is calculated
-    at hours of its own. Raises `InvalidBars` when the bars as a whole are of other hours.
+    `around` gives the stored bars around, for comparison; it is called only when the bars are few or not calm. Without
+    a calendar no hours are kept: an index is calculated at hours of its own. Raises `InvalidBars` when the bars as a
+    whole are of other hours.
     """
-    doubts = {row: _describe_stray(timeframe) for row in _outside(bars, timeframe, calendar)}
-    merged, rows = _in_context(bars, context)
-    found = protrusion(merged, timeframe)[rows]
-    for row in np.flatnonzero(found >= HELD_BACK_FROM):
-        doubts.setdefault(int(row), f"it sticks out of the bars beside it by {found[row]:.0f} times the usual range")
+    doubts = dict.fromkeys(_outside(bars, timeframe, calendar), _describe_stray(timeframe))
+    if bars.num_rows and not _is_calm(bars, timeframe):
+        merged, rows = _between(around() if around else bars.slice(0, 0), bars)
+        found = protrusion(merged, timeframe)[rows]
+        for row in np.flatnonzero(found >= HELD_BACK_FROM):
+            doubts.setdefault(
+                int(row), f"it sticks out of the bars beside it by {found[row]:.0f} times the usual range"
+            )
     return doubts
 
 
@@ -55,11 +64,8 @@ def outside_hours(stamps: np.ndarray, timeframe: Timeframe, calendar: SessionCal
 
 def usual_range(bars: pa.Table, timeframe: Timeframe) -> np.ndarray:
     """Return the median true range around each bar, over three sessions or 41 bars, as a share of the price before."""
-    opens, highs, lows, closes = prices_of(bars)
-    before = np.concatenate([opens[:1], closes[:-1]])
-    true_range = (np.maximum(highs, before) - np.minimum(lows, before)) / before
     window = max(_USUAL_BARS, round(3 * bars_a_session(timeframe)))
-    median = pd.Series(true_range).rolling(window, center=True, min_periods=1).median().to_numpy()
+    median = pd.Series(_true_range(bars)).rolling(window, center=True, min_periods=1).median().to_numpy()
     return np.asarray(np.maximum(median, 1e-6))
 
 
@@ -77,13 +83,27 @@ def protrusion(bars: pa.Table, timeframe: Timeframe) -> np.ndarray:
     right_high, right_low = np.append(highs[1:], -np.inf), np.append(lows[1:], np.inf)
     top, bottom = np.maximum(left_high, right_high), np.minimum(left_low, right_low)
     excess = np.maximum(highs / top - 1, 1 - lows / bottom)
-    unit = usual_range(bars, timeframe) * math.cbrt(bars_a_session(timeframe))
-    return np.asarray(np.maximum(excess, 0) / unit)
+    return np.asarray(np.maximum(excess, 0) / _unit(bars, timeframe))
 
 
 def bars_a_session(timeframe: Timeframe) -> float:
     """Return how many bars a full regular session has; of daily bars one."""
     return 1.0 if timeframe.is_daily else max(1.0, _SESSION_S / timeframe.seconds)
+
+
+def _unit(bars: pa.Table, timeframe: Timeframe) -> np.ndarray:
+    return np.asarray(usual_range(bars, timeframe) * math.cbrt(bars_a_session(timeframe)))
+
+
+def _true_range(bars: pa.Table) -> np.ndarray:
+    opens, highs, lows, closes = prices_of(bars)
+    before = np.concatenate([opens[:1], closes[:-1]])
+    return np.asarray((np.maximum(highs, before) - np.minimum(lows, before)) / before)
+
+
+def _is_calm(bars: pa.Table, timeframe: Timeframe) -> bool:
+    """Tell whether no bar moves so far that it could stick out, whatever is around; of few bars that is unknown."""
+    return bars.num_rows >= _FEW and bool((_true_range(bars) / _unit(bars, timeframe)).max() < HELD_BACK_FROM)
 
 
 def _outside(bars: pa.Table, timeframe: Timeframe, calendar: SessionCalendar | None) -> list[int]:
@@ -107,15 +127,12 @@ def _describe_stray(timeframe: Timeframe) -> str:
     return "its date is no session" if timeframe.is_daily else "it starts outside of the session's hours"
 
 
-def _in_context(bars: pa.Table, context: pa.Table | None) -> tuple[pa.Table, slice]:
-    """Return the bars between those of the context that lie before and after them, and where they are in there."""
-    if context is None or not context.num_rows or not bars.num_rows:
-        return bars, slice(0, bars.num_rows)
-    stamps, around = _stamps(bars), _stamps(context)
-    first, last = np.searchsorted(around, stamps[0]), np.searchsorted(around, stamps[-1], side="right")
-    columns = [TIMESTAMP, *PRICES]
-    parts = [context.slice(0, int(first)), bars, context.slice(int(last))]
-    merged = pa.concat_tables([part.select(columns) for part in parts])
+def _between(around: pa.Table, bars: pa.Table) -> tuple[pa.Table, slice]:
+    """Return the bars among those around that lie before and after them, and where they are in there."""
+    stamps, others = _stamps(bars), _stamps(around)
+    first, last = np.searchsorted(others, stamps[0]), np.searchsorted(others, stamps[-1], side="right")
+    parts = [around.slice(0, int(first)), bars, around.slice(int(last))]
+    merged = pa.concat_tables([part.select([TIMESTAMP, *PRICES]) for part in parts])
     return merged, slice(int(first), int(first) + bars.num_rows)
 
 
