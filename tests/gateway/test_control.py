@@ -73,7 +73,7 @@ def test_every_command_is_obeyed_and_answered_by_the_status(do: str) -> None:
     assert done == ([] if do == "status" else [(do,) if value is None else (do, value)])
 
 
-@pytest.mark.parametrize("token", ["wrong", "", None, 7, "sécret", ["secret"]])
+@pytest.mark.parametrize("token", ["wrong", "", None, 7, "sécret", "\ud800", ["secret"]])
 def test_without_the_token_nothing_is_done(token: object) -> None:
     told, done = asked("pause", token=token)
 
