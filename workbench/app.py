@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import threading
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
+from dataclasses import replace
 from datetime import date, datetime
 from functools import cached_property
 from pathlib import Path
@@ -13,8 +14,11 @@ from typing import Self
 from workbench.errors import InvalidInput, SourceMismatch
 from workbench.gateway.process import GatewayProcess
 from workbench.ib.backfill import DEFAULT_TIMEFRAMES, BackfillReport, download_historical_universe
+from workbench.ib.checks import Check
 from workbench.ib.connection import IBDataManager
+from workbench.ib.diagnosis import DoctorReport
 from workbench.ib.dial import IBConnectionConfig
+from workbench.ib.doctor import examine
 from workbench.indicators.engine import IndicatorEngine
 from workbench.market.names import as_names
 from workbench.market.universe import Universe, default_universe, parse_universe
@@ -71,10 +75,15 @@ class Workbench:
     @property
     def ib(self) -> IBDataManager:
         """The connection to IB, or to the built-in gateway; made when first used, and again when it was lost."""
+        manager = self._manager()
+        manager.connect()
+        return manager
+
+    def _manager(self) -> IBDataManager:
+        """Return the one object of the connection, connected or not; the built-in gateway runs from now on."""
         with self._opening:
             if self._ib is None:
                 self._ib = IBDataManager(self._config(), universe=self.universe)
-            self._ib.connect()
             return self._ib
 
     @cached_property
@@ -127,6 +136,29 @@ class Workbench:
             use_rth=use_rth,
             progress=progress,
         )
+
+    def doctor(
+        self,
+        *,
+        count_lines: bool = False,
+        on_step: Callable[[str], None] = lambda _label: None,
+        on_check: Callable[[Check], None] = lambda _check: None,
+    ) -> DoctorReport:
+        """Examine the gateway, over a connection of its own, and keep the answers in `doctor.jsonl` beside the data.
+
+        It takes half a minute while the market is open. See `workbench.ib.doctor.examine` for the arguments.
+        """
+        report = examine(
+            self._manager().config,
+            universe=self.universe,
+            count_lines=count_lines,
+            on_step=on_step,
+            on_check=on_check,
+        )
+        if self.settings.uses_built_in_gateway:
+            report = replace(report, gateway="built-in gateway")  # its port is another one each time
+        report.save(self.settings.market_dir / "doctor.jsonl")
+        return report
 
     def _refuse_foreign_source(self) -> None:
         """Keep simulated bars out of the data folder that is meant for IB's, unless that was chosen for them."""

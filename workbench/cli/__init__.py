@@ -6,11 +6,11 @@ import sys
 
 import typer
 
-from workbench.cli import data, gateway, notebooks
+from workbench.cli import data, doctor, gateway, notebooks
 from workbench.cli.base import FAILED, INTERRUPTED, UNUSABLE, app
 from workbench.errors import InvalidInput, WorkbenchError
 
-__all__ = ["app", "data", "gateway", "main", "notebooks"]
+__all__ = ["app", "data", "doctor", "gateway", "main", "notebooks"]
 
 
 def main() -> None:

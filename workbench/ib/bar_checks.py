@@ -90,7 +90,7 @@ def alignment(timeframe: Timeframe, theirs: pd.DataFrame, finer: pd.DataFrame) -
     differ = int(((theirs[prices] - ours[prices]).abs() > 1e-6).any(axis=1).sum())
     short = min(len(day) for _, day in theirs.groupby(_dates(theirs)))
     usual = max(len(day) for _, day in theirs.groupby(_dates(theirs)))
-    where = f"cut at {_cuts(theirs)} (New York), as here; {len(dates)} sessions"
+    where = f"cut at {_cuts(theirs)} (New York), as here; seen on {len(dates)} session{'s' * (len(dates) > 1)}"
     where += ", a half day among them" if short < usual else ""
     if differ:
         return Check(

@@ -42,10 +42,13 @@ _AWAY = (
 _SUBSCRIBE = "Subscribe to the exchange's data in IB's Client Portal (Settings, Market Data Subscriptions)."
 
 
-def reach(where: str, ports: str, probe: Probe) -> Check:
-    """Say who listens at an address; `ports` are those that IB's programs usually have."""
+PORTS = "TWS paper 7497, live 7496; IB Gateway paper 4002, live 4001"
+
+
+def reach(where: str, probe: Probe) -> Check:
+    """Say who listens at an address."""
     start = f"Start TWS or IB Gateway, log in, and enable its API ({SETTINGS}: Enable ActiveX and Socket Clients)."
-    port = f"Compare host and port with what it shows there ({ports})."
+    port = f"Compare host and port with what it shows there ({PORTS})."
     said = {
         Found.REFUSED: ("nobody listens", f"{start} {port}"),
         Found.UNREACHABLE: (
@@ -112,11 +115,11 @@ CLOCK_OFF_S, CLOCK_WRONG_S = 2.0, 60.0
 
 def clock(difference_s: float, *, simulated: bool) -> Check:
     """Judge how far the gateway's clock is ahead of this machine's; it is told in whole seconds."""
-    if simulated:
-        own = f"the built-in gateway has a time of its own, {_span(difference_s)} this machine"
+    off = abs(difference_s)
+    if simulated and off > CLOCK_OFF_S:
+        own = f"the built-in gateway plays at a time of its own, {_span(difference_s)} this machine"
         return Check("clock", State.OK, own, answer="its own")
     found, answer = f"the gateway is {_span(difference_s)} this machine", f"{difference_s:+.1f} s"
-    off = abs(difference_s)
     if off <= CLOCK_OFF_S:
         return Check("clock", State.OK, f"the gateway's and this machine's agree within {CLOCK_OFF_S:.0f} s",
                      answer=answer)  # fmt: skip

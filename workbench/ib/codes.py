@@ -46,7 +46,7 @@ class Reaction(Enum):
 
 @dataclass(frozen=True, slots=True)
 class Explanation:
-    """One row of the table: a code, and where it stands for many things, the fragment that tells this one.
+    """One row of the table: a code, and where it stands for many things, the fragments of which one tells this one.
 
     `cause` and `next_step` are sentences for the user. `error` is what is raised for a request that is told the code;
     None where a request goes on.
@@ -59,14 +59,12 @@ class Explanation:
     next_step: str
     reaction: Reaction
     error: type[IBError] | None = None
-    fragment: str = ""
+    fragments: tuple[str, ...] = ()
 
-    def __str__(self) -> str:
-        told = f'\n  told by      "… {self.fragment} …"' if self.fragment else ""
-        return (
-            f"{self.code}  {self.name}{told}\n  meaning      {self.meaning}\n  cause        {self.cause}\n"
-            f"  next step    {self.next_step}\n  workbench    {self.reaction.value}"
-        )
+    def fits(self, text: str) -> bool:
+        """Return whether it explains the code when it comes with this text."""
+        lowered = text.lower()
+        return not self.fragments or any(fragment in lowered for fragment in self.fragments)
 
 
 R = Reaction
@@ -78,12 +76,12 @@ _UNSUBSCRIBED = "The account has no subscription to these data, or one that does
 _LOGGED_IN_ELSEWHERE = "The same user is logged in to IB elsewhere (another TWS, the phone, the web), and has the data."
 _LOG_OUT = "Log out there, or use a second user name for the workbench; data come back within a minute or so."
 _REPORT = "Report it with the whole message; a newer version of the workbench may have mended it."
+_AGAIN = "Repeat it: it gets another number. If that fails too, report it with the whole message."
 _PACED = (
     "More was asked of IB's history than it allows: of bars up to 30 seconds 60 requests in ten minutes, six of one "
     "contract in two seconds, or the same one twice in 15 seconds."
 )
 _WAIT_A_MINUTE = "Wait a minute, then repeat it; end other programs that fetch history through the same account."
-_PERMISSION_TEXTS = ("no market data permissions", "requires additional subscription", "not subscribed")
 _NOT_EXPECTED = "Nothing needs doing unless bars stay away; then restart TWS or IB Gateway."
 _AT_IB = "IB's servers, or the way to them, are away: a nightly reset, the weekend's, or the internet connection."
 _LOOK_AT_TWS = (
@@ -94,24 +92,22 @@ _LOOK_AT_TWS = (
 def _paced(code: int) -> Explanation:
     return Explanation(
         code, "pacing violation", "IB's limits on requests were exceeded.", _PACED, _WAIT_A_MINUTE,
-        R.COOL_DOWN, PacingViolation, "pacing violation",
+        R.COOL_DOWN, PacingViolation, ("pacing violation",),
     )  # fmt: skip
 
 
-def _unpermitted(code: int) -> tuple[Explanation, ...]:
-    return tuple(
-        Explanation(
-            code, "no market data permission", "The account may not see these data.", _UNSUBSCRIBED, _SUBSCRIBE,
-            R.PERMANENT, NoPermission, fragment,
-        )
-        for fragment in _PERMISSION_TEXTS
+def _unpermitted(code: int) -> Explanation:
+    return Explanation(
+        code, "no market data permission", "The account may not see these data.", _UNSUBSCRIBED, _SUBSCRIBE,
+        R.PERMANENT, NoPermission,
+        ("no market data permissions", "requires additional subscription", "not subscribed"),
     )  # fmt: skip
 
 
 def _elsewhere(code: int) -> Explanation:
     return Explanation(
         code, "logged in elsewhere", "Another login of the same user holds the market data.", _LOGGED_IN_ELSEWHERE,
-        _LOG_OUT, R.WAIT, Unavailable, "connected from a different ip address",
+        _LOG_OUT, R.WAIT, Unavailable, ("connected from a different ip address",),
     )  # fmt: skip
 
 
@@ -127,53 +123,53 @@ ROWS: tuple[Explanation, ...] = (
         101, "no market data line is free", "As many symbols are followed live as the account may follow.",
         "Market data lines, 100 unless more are paid for, are shared by the watchlists of TWS and all API programs.",
         "Close watchlists and charts in TWS, follow fewer symbols, or buy a booster pack.",
-        R.STOP_ADDING, RequestRefused,
+        R.STOP_ADDING, Unavailable,
     ),
     Explanation(
         102, "duplicate request id", "The id of a request is in use already.",
-        "Two requests of one connection had the same number.", _REPORT, R.OUR_BUG, RequestRefused,
+        "Two requests of one connection had the same number.", _AGAIN, R.RETRY, Unavailable,
     ),
     _paced(162),
     Explanation(
         162, "no data", "IB has no bars in what was asked for.",
         "There was no trading then, or it lies before IB's history of the contract.",
         "Nothing needs doing. `workbench doctor` shows how far back IB's history of a symbol reaches.",
-        R.EMPTY, None, "returned no data",
+        R.EMPTY, None, ("returned no data",),
     ),
     Explanation(
         162, "query cancelled", "A request for history was cancelled.",
         "The workbench itself gave it up, as after Ctrl-C or a time-out.", "Nothing needs doing; ask again if wanted.",
-        R.INFORM, RequestRefused, "query cancelled",
+        R.INFORM, Unavailable, ("query cancelled",),
     ),
-    *_unpermitted(162),
+    _unpermitted(162),
     _elsewhere(162),
     Explanation(
         162, "IB timed out", "IB's servers did not answer the gateway in time.",
         "Too much was asked for at once, or IB's servers are busy or in their reset.",
-        "Repeat it later, or ask for a shorter span.", R.RETRY, RequestTimeout, "timed out",
+        "Repeat it later, or ask for a shorter span.", R.RETRY, RequestTimeout, ("timed out",),
     ),
     Explanation(
         162, "no such prices", "The contract has no prices of this kind.",
         "An index has no market of its own: no bid, no ask, no midpoint.", "Ask for TRADES.",
-        R.PERMANENT, RequestRefused, "no historical market data for",
+        R.PERMANENT, RequestRefused, ("no historical market data for",),
     ),
     Explanation(
         162, "exchange without history", "IB has no combined history of this contract.",
         "The exchange SMART does not stand for history of this contract.",
         "Name the exchange that lists it in data/universe.csv.",
-        R.PERMANENT, RequestRefused, "queries are not supported",
+        R.PERMANENT, RequestRefused, ("queries are not supported",),
     ),
     Explanation(
         162, "invalid bar size and duration", "This bar size does not go with this duration.",
         "IB's table of durations and bar sizes does not have the pair.",
         "Ask for a shorter duration or longer bars. If it came of a backfill, report it.",
-        R.OUR_BUG, RequestRefused, "invalid step",
+        R.OUR_BUG, RequestRefused, ("invalid step",),
     ),
     Explanation(
         162, "duration too long", "The duration is longer than IB gives at once.",
         "IB's table of durations and bar sizes does not have the pair.",
         "Ask for a shorter duration or longer bars. If it came of a backfill, report it.",
-        R.OUR_BUG, RequestRefused, "time length exceed max",
+        R.OUR_BUG, RequestRefused, ("time length exceed max",),
     ),
     Explanation(
         162, "history service error", "IB's history service refused the request.",
@@ -194,7 +190,7 @@ ROWS: tuple[Explanation, ...] = (
         200, "ambiguous contract", "More than one contract fits the symbol.",
         "The symbol is listed on several exchanges, and none was named as the primary one.",
         "Add its primary_exchange (NASDAQ, NYSE, ARCA …) in data/universe.csv.",
-        R.PERMANENT, UnknownContract, "is ambiguous",
+        R.PERMANENT, UnknownContract, ("is ambiguous",),
     ),
     Explanation(
         200, "unknown contract", "IB knows no contract like that.",
@@ -207,7 +203,7 @@ ROWS: tuple[Explanation, ...] = (
     Explanation(
         300, "no such request", "What was cancelled is not there.",
         "A live request had ended by itself, or had been refused, when it was cancelled.", "Nothing needs doing.",
-        R.INFORM, RequestRefused,
+        R.INFORM, Unavailable,
     ),
     Explanation(
         309, "too many order books", "As many order books are open as the account may have.",
@@ -223,12 +219,12 @@ ROWS: tuple[Explanation, ...] = (
         321, "read-only API", "What was asked for is closed to a read-only session.",
         "TWS keeps orders from its API when Read-Only API is ticked, which is how the workbench wants it.",
         "Leave ib.readonly at true: the workbench places no orders and needs none.",
-        R.PERMANENT, RequestRefused, "read-only mode",
+        R.PERMANENT, RequestRefused, ("read-only mode",),
     ),
     Explanation(
         321, "exchange missing", "The request names no exchange.", "The symbol's line in the universe has none.",
         "Set its exchange in data/universe.csv: SMART for stocks and ETFs, CBOE for VIX and SPX.",
-        R.PERMANENT, RequestRefused, "please enter exchange",
+        R.PERMANENT, RequestRefused, ("please enter exchange",),
     ),
     Explanation(
         321, "request not valid", "The gateway found a field of the request invalid.",
@@ -239,12 +235,12 @@ ROWS: tuple[Explanation, ...] = (
         322, "too many requests at once", "More requests for history are open at once than IB allows.",
         "IB serves 50 at once to a connection, streams that are kept up to date included.",
         "Repeat it; end other programs that fetch history over the same connection.",
-        R.FEWER, PacingViolation, "simultaneous api historical data requests",
+        R.FEWER, PacingViolation, ("simultaneous api historical data requests",),
     ),
     Explanation(
         322, "duplicate request id", "The id of a request for history is in use already.",
-        "Two requests of one connection had the same number.", _REPORT,
-        R.OUR_BUG, RequestRefused, "duplicate ticker id",
+        "Two requests of one connection had the same number.", _AGAIN,
+        R.RETRY, Unavailable, ("duplicate ticker id",),
     ),
     Explanation(
         322, "request not processed", "The gateway failed at the request.", "Its text says why.",
@@ -266,7 +262,7 @@ ROWS: tuple[Explanation, ...] = (
         "Nothing needs doing after a cancel; else request the bars again.", R.RETRY, Unavailable,
     ),
     _paced(420),
-    *_unpermitted(420),
+    _unpermitted(420),
     _elsewhere(420),
     Explanation(
         420, "live bars refused", "The request for live five-second bars was refused.", "Its text says why.",
@@ -279,7 +275,7 @@ ROWS: tuple[Explanation, ...] = (
     ),
     Explanation(
         501, "already connected", "The client is connected already.", "It was told to connect twice.",
-        "Nothing needs doing.", R.INFORM, RequestRefused,
+        "Nothing needs doing.", R.INFORM, Unavailable,
     ),
     Explanation(
         502, "cannot connect", "Nobody takes the connection.",
@@ -403,7 +399,7 @@ ROWS: tuple[Explanation, ...] = (
         for code in (10187, 10189)
         for row in (
             _paced(code),
-            *_unpermitted(code),
+            _unpermitted(code),
             _elsewhere(code),
             Explanation(
                 code, "ticks refused", "The request for ticks was refused.", "Its text says why.",
@@ -419,7 +415,7 @@ ROWS: tuple[Explanation, ...] = (
     Explanation(
         10225, "bust", "A trade was annulled, and the live bars of its symbol were ended.",
         "The exchange took back a trade.", "Request the live bars again, and fetch the bars around it again.",
-        R.RESUBSCRIBE, RequestRefused,
+        R.RESUBSCRIBE, Unavailable,
     ),
     Explanation(
         10314, "end of the request not valid", "The gateway could not read the end of a request.",
@@ -427,10 +423,10 @@ ROWS: tuple[Explanation, ...] = (
     ),
     Explanation(
         386, "duplicate request id", "The id of a request is in use already.",
-        "Two requests of one connection had the same number.", _REPORT, R.OUR_BUG, RequestRefused,
+        "Two requests of one connection had the same number.", _AGAIN, R.RETRY, Unavailable,
     ),
 )  # fmt: skip
-"""All rows; among those of one code the first whose fragment is in the text holds."""
+"""All rows; among those of one code the first that fits the text holds."""
 
 
 def rows_of(code: int) -> list[Explanation]:
@@ -446,10 +442,8 @@ def explain(code: int, text: str = "") -> Explanation | None:
     >>> explain(162, "Historical Market Data Service error message:invalid step: 1").name
     'invalid bar size and duration'
     """
-    rows, lowered = rows_of(code), text.lower()
-    if not rows:
-        rows = [replace(row, code=code) for row in rows_of(_LIVE_BARS) if row.fragment]
-    return next((row for row in rows if row.fragment in lowered), None)
+    rows = rows_of(code) or [replace(row, code=code) for row in rows_of(_LIVE_BARS) if row.fragments]
+    return next((row for row in rows if row.fits(text)), None)
 
 
 _LIVE_BARS = 420

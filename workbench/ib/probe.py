@@ -43,6 +43,11 @@ class Probe:
     told_time: str = ""
     text: str = ""
 
+    @property
+    def zone(self) -> str:
+        """The time zone of TWS, as it words it."""
+        return " ".join(self.told_time.split()[2:])
+
 
 def read_answer(data: bytes) -> Probe | None:
     r"""Return what the first bytes of an answer tell; None while they may become a gateway's.

@@ -1,0 +1,71 @@
+"""What a gateway tells beside data: heard in order, and waited for."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable, Iterator
+from typing import TYPE_CHECKING, Any
+
+from workbench.ib.codes import Reaction, explain
+from workbench.ib.health import Connected, Health, Told
+
+if TYPE_CHECKING:
+    import ib_insync
+
+Notice = tuple[object, int, str]
+"""What it is about (a contract, or None), IB's code, its text."""
+
+
+class Notices:
+    """What the gateway tells, in order, from when this is made until it is closed."""
+
+    def __init__(self, ib: ib_insync.IB) -> None:
+        self._ib = ib
+        self._heard: list[Notice] = []
+        self.health = Health().after(Connected(), asyncio.get_running_loop().time())
+        self._waiting: list[tuple[Callable[[object, int, str], bool], asyncio.Future[Notice]]] = []
+        ib.errorEvent += self._hear
+
+    def __iter__(self) -> Iterator[Notice]:
+        return iter(self._heard)
+
+    def first(self, fits: Callable[[object, int, str], bool]) -> asyncio.Future[Notice]:
+        """Return a future of the first notice that fits, be it heard already or still to come."""
+        future: asyncio.Future[Notice] = asyncio.get_running_loop().create_future()
+        heard = next((notice for notice in self._heard if fits(*notice)), None)
+        if heard:
+            future.set_result(heard)
+        else:
+            self._waiting.append((fits, future))
+        return future
+
+    def close(self) -> None:
+        """Hear no more."""
+        self._ib.errorEvent -= self._hear
+
+    def _hear(self, _request_id: int, code: int, text: str, about: object) -> None:
+        self._heard.append((about, code, text))
+        if about is None:
+            self.health = self.health.after(Told(code, text), asyncio.get_running_loop().time())
+        for fits, future in self._waiting:
+            if not future.done() and fits(about, code, text):
+                future.set_result((about, code, text))
+
+
+async def first_of(seconds: float, *futures: asyncio.Future[Any]) -> asyncio.Future[Any] | None:
+    """Return the first of the futures that is done in time, and give up the others."""
+    done, waiting = await asyncio.wait(futures, timeout=seconds, return_when=asyncio.FIRST_COMPLETED)
+    for future in waiting:
+        future.cancel()
+    return next((future for future in futures if future in done), None)
+
+
+def refusal_of(contract: object) -> Callable[[object, int, str], bool]:
+    """Return what recognises the refusal of a request for this contract."""
+    return lambda about, code, text: about is contract and is_refusal(about, code, text)
+
+
+def is_refusal(_about: object, code: int, text: str) -> bool:
+    """Return whether nothing comes of a request that was told this."""
+    row = explain(code, text)
+    return row is None or (row.error is not None and row.reaction is not Reaction.MARKED)
