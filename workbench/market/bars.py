@@ -9,6 +9,7 @@ in shares. A frame has no other columns: one that is not known is refused, for d
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
+from typing import Literal, NamedTuple
 
 import numpy as np
 import pandas as pd
@@ -46,6 +47,14 @@ SCHEMA = pa.schema(
 )
 
 
+class Rule(NamedTuple):
+    """A rule of the data model, and which rows break it. `kind` names what a breach is."""
+
+    kind: Literal["broken", "duplicate", "off grid"]
+    claim: str
+    broken: np.ndarray
+
+
 def empty_bars() -> pd.DataFrame:
     """Return a frame of no bars, with every column."""
     return to_frame(SCHEMA.empty_table())
@@ -74,13 +83,21 @@ def to_table(bars: pd.DataFrame, timeframe: Timeframe | None = None) -> pa.Table
     assert isinstance(index, pd.DatetimeIndex)  # noqa: S101  _check_shape has refused anything else
     values = {name: _floats(bars, name) for name in COLUMNS if name in bars.columns}
     stamps = _micros(index)
-    for claim, broken in [*_rules(stamps, values), *_grid_rules(index, stamps, timeframe)]:
-        _refuse_first(broken, claim, bars)
+    for rule in (*_rules(stamps, values), *_grid_rules(index, stamps, timeframe)):
+        _refuse_first(rule, bars)
     arrays = [pa.array(stamps).cast(STAMP_TYPE)]
     for name in COLUMNS:
         column = values.get(name)
         arrays.append(pa.nulls(len(bars), pa.float64()) if column is None else pa.array(column, from_pandas=True))
     return pa.Table.from_arrays(arrays, schema=SCHEMA)
+
+
+def broken_rules(bars: pd.DataFrame, timeframe: Timeframe) -> list[Rule]:
+    """Return the rules of the data model that some of the bars break; bars have the right columns and index."""
+    assert isinstance(bars.index, pd.DatetimeIndex)  # noqa: S101  as load_bars gives them
+    stamps, values = _micros(bars.index), {name: _floats(bars, name) for name in COLUMNS if name in bars.columns}
+    rules = (*_rules(stamps, values), *_grid_rules(bars.index, stamps, timeframe))
+    return [rule for rule in rules if rule.broken.any()]
 
 
 def _check_shape(bars: pd.DataFrame) -> None:
@@ -122,16 +139,14 @@ def _micros(index: pd.DatetimeIndex) -> np.ndarray:
         raise InvalidBars(f"a timestamp lies far outside of trading times: {error}") from error
 
 
-def _grid_rules(
-    index: pd.DatetimeIndex, stamps: np.ndarray, timeframe: Timeframe | None
-) -> Iterator[tuple[str, np.ndarray]]:
+def _grid_rules(index: pd.DatetimeIndex, stamps: np.ndarray, timeframe: Timeframe | None) -> Iterator[Rule]:
     """Give the rules on where a bar may start.
 
     Bars of hours sit on the exchange's clock, but for the first one, which the open cuts. Where IB cuts the four-hour
     bars after it, at 12:00 or at 13:30, is not verified: both pass.
     """
     if index.unit == "ns":
-        yield "has a timestamp finer than a microsecond", index.asi8 % 1000 != 0
+        yield Rule("off grid", "has a timestamp finer than a microsecond", np.asarray(index.asi8 % 1000 != 0))
     if timeframe is None:
         return
     step = timeframe.seconds if timeframe.is_daily else min(timeframe.seconds, _QUARTER_S)
@@ -139,39 +154,38 @@ def _grid_rules(
     if timeframe.name in _HOURLY:
         wall = index.tz_convert(EXCHANGE_ZONE)
         off |= ~_HOURLY[timeframe.name](np.asarray(60 * wall.hour + wall.minute))
-    yield f"is not where a {timeframe} bar starts", off
+    yield Rule("off grid", f"is not where a {timeframe} bar starts", off)
 
 
-def _rules(stamps: np.ndarray, values: dict[str, np.ndarray]) -> list[tuple[str, np.ndarray]]:
-    """Return each rule with the rows that break it."""
+def _rules(stamps: np.ndarray, values: dict[str, np.ndarray]) -> Iterator[Rule]:
+    """Give the rules on the bars' values and their order."""
     opens, highs, lows, closes = (values[name] for name in PRICES)
     prices, volume = np.array([opens, highs, lows, closes]), values[VOLUME]
     steps = np.diff(stamps, prepend=stamps[:1] - 1)
     missing = np.iinfo(np.int64).min  # how numpy writes NaT
-    return [
-        ("has no timestamp", stamps == missing),
-        ("has a timestamp outside of the years 1900 to 2199", (stamps < _FIRST_US) | (stamps >= _END_US)),
-        ("has the same timestamp as the row before", steps == 0),
-        ("lies before the row before it: bars must be sorted", steps < 0),
-        ("has a price that is no finite number", ~np.isfinite(prices).all(axis=0)),
-        ("has a price that is not positive", (prices <= 0).any(axis=0)),
-        ("has a low above its open, close or high", lows > np.minimum(np.minimum(opens, closes), highs)),
-        ("has a high below its open or close", highs < np.maximum(opens, closes)),
-        ("has a volume that is no finite number", ~np.isfinite(volume)),
-        ("has a negative volume", volume < 0),
-        *(
-            (f"has a number under {name} that is infinite or negative", np.isinf(column) | (column < 0))
-            for name, column in values.items()
-            if name in OPTIONAL
-        ),
-    ]
+    yield Rule("broken", "has no timestamp", stamps == missing)
+    outside = (stamps < _FIRST_US) | (stamps >= _END_US)
+    yield Rule("broken", "has a timestamp outside of the years 1900 to 2199", outside)
+    yield Rule("duplicate", "has the same timestamp as the row before", steps == 0)
+    yield Rule("broken", "lies before the row before it: bars must be sorted", steps < 0)
+    yield Rule("broken", "has a price that is no finite number", ~np.isfinite(prices).all(axis=0))
+    yield Rule("broken", "has a price that is not positive", (prices <= 0).any(axis=0))
+    lowest, highest = np.minimum(opens, closes), np.maximum(opens, closes)
+    yield Rule("broken", "has a low above its open, close or high", lows > np.minimum(lowest, highs))
+    yield Rule("broken", "has a high below its open or close", highs < highest)
+    yield Rule("broken", "has a volume that is no finite number", ~np.isfinite(volume))
+    yield Rule("broken", "has a negative volume", volume < 0)
+    for name in OPTIONAL:
+        if name in values:
+            wrong = np.isinf(values[name]) | (values[name] < 0)
+            yield Rule("broken", f"has a number under {name} that is infinite or negative", wrong)
 
 
-def _refuse_first(broken: np.ndarray, claim: str, bars: pd.DataFrame) -> None:
-    if not broken.any():
+def _refuse_first(rule: Rule, bars: pd.DataFrame) -> None:
+    if not rule.broken.any():
         return
-    row = int(np.argmax(broken))
+    row = int(np.argmax(rule.broken))
     numbers = ", ".join(f"{name} {bars[name].iloc[row]}" for name in REQUIRED)
-    others = int(broken.sum()) - 1
+    others = int(rule.broken.sum()) - 1
     more = f"; {others} more rows like it" if others else ""
-    raise InvalidBars(f"row {row} ({bars.index[row]}) {claim}: {numbers}{more}. Nothing was stored")
+    raise InvalidBars(f"row {row} ({bars.index[row]}) {rule.claim}: {numbers}{more}. Nothing was stored")

@@ -85,6 +85,11 @@ class SessionCalendar:
         """Return the session of that number."""
         return self._session(number)
 
+    def edges(self, numbers: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+        """Return the labels, begins and ends of sessions, as int64 microseconds since 1970 (UTC)."""
+        labels, begins, ends = (array.view(np.int64)[numbers] for array in (self._labels, self._begins, self._ends))
+        return labels, begins, ends
+
     def complete_until(self, as_of: datetime, timeframe: Timeframe) -> datetime:
         """Return the first instant at which a bar could start that is not complete at `as_of`.
 
