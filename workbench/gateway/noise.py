@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import math
 import zlib
+from functools import lru_cache
 
 import numpy as np
 import numpy.typing as npt
@@ -31,8 +32,16 @@ def root(seed: int, name: str) -> Hashes:
 
 def keys(key: Hashes, index: Integers | int) -> Hashes:
     """Return the keys below `key`, one for each index; the two are broadcast."""
-    offset = np.atleast_1d(np.asarray(index, dtype=np.int64)).astype(np.uint64)
-    return _mixed(key ^ _mixed(offset * GOLDEN + GOLDEN))
+    return _mixed(key ^ (_purpose(index) if isinstance(index, int) else _spread(index)))
+
+
+@lru_cache(maxsize=256)
+def _purpose(index: int) -> Hashes:
+    return _spread(np.array([index], dtype=np.int64))
+
+
+def _spread(index: Integers) -> Hashes:
+    return _mixed(index.astype(np.uint64) * GOLDEN + GOLDEN)
 
 
 def uniforms(key: Hashes) -> Floats:
@@ -67,9 +76,10 @@ def exp(x: Floats) -> Floats:
 
 def _mixed(x: Hashes) -> Hashes:
     """Return the finaliser of splitmix64 (Steele, Lea, Flood 2014)."""
-    x = x ^ (x >> np.uint64(30))
+    shifted = x >> np.uint64(30)
+    x = x ^ shifted
     x *= np.uint64(0xBF58476D1CE4E5B9)
-    x ^= x >> np.uint64(27)
+    x ^= np.right_shift(x, np.uint64(27), out=shifted)
     x *= np.uint64(0x94D049BB133111EB)
-    x ^= x >> np.uint64(31)
+    x ^= np.right_shift(x, np.uint64(31), out=shifted)
     return x

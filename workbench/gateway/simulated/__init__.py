@@ -242,6 +242,8 @@ def _grouped(base: Buckets, start: Integers) -> _Rows:
         return _rows([])
     key = _key(base.listing, start)
     first = np.flatnonzero(np.diff(key, prepend=key[0] - 1))
+    if len(first) == len(start):  # each is a bar already
+        return _Rows(base.listing, start, *(getattr(base, f.name) for f in fields(_Rows)[2:]))
     last = np.append(first[1:], len(start)) - 1
     return _Rows(
         listing=base.listing[first],
@@ -260,7 +262,8 @@ def _filled(rows: _Rows, listings: int, grid: Integers) -> _Rows:
     """Add flat bars at the last close where the grid has a start and the rows of a listing have none."""
     known = _key(rows.listing, rows.start)
     wanted = _key(np.repeat(np.arange(listings), len(grid)), np.tile(grid, listings))
-    missing = np.setdiff1d(wanted, known, assume_unique=True)
+    place = np.searchsorted(known, wanted)
+    missing = wanted[np.append(known, -1)[place] != wanted]
     if not len(missing):
         return rows
     listing, start = missing >> KEY_BITS, missing & ((1 << KEY_BITS) - 1)

@@ -28,6 +28,7 @@ WALK_OF_RANGE = 0.6  # standard deviation of a random walk over its range (Parki
 EVENNESS = 3.0  # of trades and sizes within a parent; the noise added to it has mean 2
 LONGEST_STRETCH = 3.0
 JUMPING = 0.2  # chance of an open one tick above the close before it, and of one below
+PURPOSES = np.arange(1, 8)[:, None, None]  # of a child's noise; hashed together: small arrays cost by the call
 ROOM = 0.08  # share of the room between the children's bounds that their notionals stay away from
 
 
@@ -98,7 +99,8 @@ class _Split:
         self.parents = parents
         self.start = parents.start[:, None] + step * np.arange(width)
         self.step = step
-        self.key, self.market = source.children(parents, step, width)
+        key, self.market = source.children(parents, step, width)
+        self.keys = noise.keys(key[None], PURPOSES)
         own = noise.normals(self._keys(1))
         shared = noise.normals(noise.keys(self.market, 1))
         correlation = source.correlation[parents.listing][:, None]
@@ -121,7 +123,7 @@ class _Split:
         return self._flattened()
 
     def _keys(self, purpose: int) -> Hashes:
-        return noise.keys(self.key, purpose)
+        return np.asarray(self.keys[purpose - 1])
 
     # -- trades and volume --
 
@@ -247,10 +249,10 @@ class _Split:
 
     def _keep_whole(self, whole: Flags, burst: Integers) -> None:
         """Give everything of the parents in `whole` to their burst child."""
-        taker = np.arange(self.count.shape[1]) == burst[:, None]
+        rows = np.flatnonzero(whole)  # few, most often none
+        taker = np.arange(self.count.shape[1]) == burst[rows, None]
         for name in ("open", "high", "low", "close", "count", "volume", "notional"):
-            parent = getattr(self.parents, name)[:, None]
-            setattr(self, name, np.where(whole[:, None], np.where(taker, parent, 0), getattr(self, name)))
+            getattr(self, name)[rows] = np.where(taker, getattr(self.parents, name)[rows, None], 0)
         self.trading = self.count > 0
 
     def _flattened(self) -> Buckets:
@@ -271,6 +273,8 @@ def activity(parents: Buckets, moment: Integers) -> Floats:
     edge = np.square(np.square(2 * x - 1))
     steep = np.square(np.square(edge))
     u_shaped = 0.62 + 0.8 * edge + 1.6 * steep
+    if np.all(segment == Segment.REGULAR):
+        return np.asarray(u_shaped)
     near = np.where(segment == Segment.PRE, x, 1 - x)
     quiet = 0.15 + 2.2 * near * near * near
     return np.where(segment == Segment.REGULAR, u_shaped, quiet)
@@ -282,13 +286,15 @@ def _shared(total: Integers, weight: Floats) -> Integers:
     whole = running[:, -1:]
     reached = np.floor(running / np.where(whole > 0, whole, 1) * total[:, None]).astype(np.int64)
     reached = np.where(running >= whole, total[:, None], reached)
-    return np.diff(reached, axis=1, prepend=0)
+    return np.concatenate([reached[:, :1], reached[:, 1:] - reached[:, :-1]], axis=1)
 
 
 def _folded(price: Floats, low: Integers, high: Integers) -> Floats:
     """Mirror prices at the bounds they cross."""
     span = np.maximum(high - low, 1)
-    away = np.mod(price - low, 2 * span)
+    away = price - low
+    beyond = (away < 0) | (away >= 2 * span)  # few: the others are their own remainder
+    away[beyond] = np.mod(away[beyond], np.broadcast_to(2 * span, away.shape)[beyond])
     return np.asarray(np.minimum(low + np.minimum(away, 2 * span - away), high))
 
 
