@@ -31,9 +31,9 @@ def unit_of(bars: pd.DataFrame) -> str:
 
 def factor(stream: pd.DataFrame, twin: pd.DataFrame) -> float | None:
     """Return how many times the volume of streamed bars their historical twins have; None without twins."""
-    both = stream[["volume"]].join(twin["volume"], how="inner", rsuffix="_twin")
-    both = both[(both["volume"] > 0) & (both["volume_twin"] > 0)]
-    return None if both.empty else float((both["volume_twin"] / both["volume"]).median())
+    both = pd.concat({"stream": stream["volume"], "twin": twin["volume"]}, axis=1, join="inner")
+    both = both[(both["stream"] > 0) & (both["twin"] > 0)]
+    return None if both.empty else float((both["twin"] / both["stream"]).median())
 
 
 def volume_unit(history: str, times: float | None, *, is_open: bool) -> Check:
@@ -88,10 +88,8 @@ def alignment(timeframe: Timeframe, theirs: pd.DataFrame, finer: pd.DataFrame) -
         )  # fmt: skip
     prices = ["open", "high", "low", "close"]
     differ = int(((theirs[prices] - ours[prices]).abs() > 1e-6).any(axis=1).sum())
-    short = min(len(day) for _, day in theirs.groupby(_dates(theirs)))
-    usual = max(len(day) for _, day in theirs.groupby(_dates(theirs)))
     where = f"cut at {_cuts(theirs)} (New York), as here; seen on {len(dates)} session{'s' * (len(dates) > 1)}"
-    where += ", a half day among them" if short < usual else ""
+    where += ", a half day among them" if _has_half_day(finer, dates) else ""
     if differ:
         return Check(
             name, State.LOOK, f"{where}; prices of {differ} of {len(theirs)} differ from those of shorter bars",
@@ -106,6 +104,12 @@ def _wall(bars: pd.DataFrame) -> pd.DatetimeIndex:
 
 def _dates(bars: pd.DataFrame) -> list[object]:
     return list(_wall(bars).date)
+
+
+def _has_half_day(bars: pd.DataFrame, dates: set[object]) -> bool:
+    wall = _wall(bars)
+    ends = {start.date(): start.time() for start in wall if start.date() in dates}
+    return len(set(ends.values())) > 1
 
 
 def _cuts(bars: pd.DataFrame) -> str:
