@@ -19,9 +19,10 @@ from itertools import pairwise
 import numpy as np
 
 from workbench.gateway import noise
-from workbench.gateway.aggregate import between, concatenate, nothing
+from workbench.gateway.aggregate import between, concatenate, nothing, select
 from workbench.gateway.hours import hours
 from workbench.gateway.noise import Integers
+from workbench.gateway.simulated.kept import KeptBars
 from workbench.gateway.simulated.path import correlation
 from workbench.gateway.simulated.sessions import Sessions, chosen, segments
 from workbench.gateway.simulated.split import Buckets, Flags, Source, split
@@ -39,6 +40,8 @@ HALF_HOURS = 13  # of the longest segment
 DAILY_EXTENT = 3_653 * DAY
 INTRADAY_EXTENT = 731 * DAY
 MONTH = 31 * DAY
+MOST_SESSIONS = 32  # of one request whose bars are kept; years would drive out what is followed
+MOST_BYTES = 96 << 20  # a session of one-minute bars of 1500 symbols, before and after hours too
 CHUNK = 300  # seconds of short bars computed at once for whoever asks for a moment
 KEY_BITS = 34  # of a moment, in a number that sorts by listing and then by moment
 
@@ -73,7 +76,7 @@ class SimulatedTape:
         self._first_day = self._first_session(start, DAILY_EXTENT)
         self._first_intraday = self._first_session(start, INTRADAY_EXTENT)
         self._chunk = lru_cache(maxsize=4096)(self._computed)
-        self._session = lru_cache(maxsize=4096)(self._computed)
+        self._kept = KeptBars(MOST_BYTES)
         self._one_session = lru_cache(maxsize=16_384)(self._segmented)
         self._few_days = lru_cache(maxsize=4096)(self._daily)
         self._windows = Windows(self._batch)
@@ -104,8 +107,9 @@ class SimulatedTape:
             return daily(listing, begin, end, use_rth=regular)
         if step < 60 and end - begin <= CHUNK:
             return self._chunked(listing, step, begin, end, use_rth=regular)
-        if step >= 60 and end - begin <= DAY:
-            return self._of_sessions(symbol, step, begin, end, use_rth=regular)
+        touched = self._hours.touching(begin, end, use_rth=regular)
+        if step >= 60 and len(touched) <= MOST_SESSIONS:
+            return between(self._of_sessions(symbol, step, touched, use_rth=regular), begin, max(begin, end))
         return self._computed((symbol,), step, begin, end, regular).bars
 
     def window(self, symbols: Sequence[str], begin: int, end: int, *, use_rth: bool) -> Block:
@@ -128,12 +132,24 @@ class SimulatedTape:
         chunks = [self._chunk((listing.symbol,), step, start, start + CHUNK, use_rth).bars for start in starts]
         return between(concatenate(*chunks), begin, max(begin, end))
 
-    def _of_sessions(self, symbol: str, step: int, begin: int, end: int, *, use_rth: bool) -> BarColumns:
-        """Cut bars out of whole sessions, which are kept: what is wanted of today is wanted again in a moment."""
-        touched = [self._hours[index] for index in self._hours.touching(begin, end, use_rth=use_rth)]
-        spans = [(session.begin(use_rth=use_rth), session.end(use_rth=use_rth)) for session in touched]
-        parts = [self._session((symbol,), step, *span, use_rth).bars for span in spans]
-        return between(concatenate(*parts), begin, max(begin, end)) if parts else nothing()
+    def _of_sessions(self, symbol: str, step: int, touched: range, *, use_rth: bool) -> BarColumns:
+        """Return whole sessions. They are kept: what is wanted of today is wanted again in a moment."""
+        found = {index: self._kept.get((symbol, step, use_rth, index)) for index in touched}
+        missing = [index for index, bars in found.items() if bars is None]
+        if missing:
+            made = self._sessions(symbol, step, range(missing[0], missing[-1] + 1), use_rth=use_rth)
+            for index, bars in made.items():
+                self._kept.put((symbol, step, use_rth, index), bars)
+            found |= made
+        return concatenate(nothing(), *(bars for bars in found.values() if bars is not None))
+
+    def _sessions(self, symbol: str, step: int, span: range, *, use_rth: bool) -> dict[int, BarColumns]:
+        """Return the bars of each session, all made in one go."""
+        begin, end = self._hours[span[0]].begin(use_rth=use_rth), self._hours[span[-1]].end(use_rth=use_rth)
+        bars = self._computed((symbol,), step, begin, end, use_rth).bars
+        begins = (self._hours.opens if use_rth else self._hours.pre_opens)[span.start : span.stop]
+        bounds = [*np.searchsorted(bars.start, begins).tolist(), len(bars)]
+        return {index: select(bars, np.arange(*bounds[it : it + 2])) for it, index in enumerate(span)}
 
     def _computed(self, symbols: tuple[str, ...], step: int, begin: int, end: int, use_rth: bool) -> Block:  # noqa: FBT001
         """Return the bars of some symbols in one pass: their buckets are split together."""
