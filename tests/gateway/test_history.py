@@ -1,6 +1,6 @@
 from __future__ import annotations
 
-from dataclasses import fields
+from dataclasses import fields, replace
 from datetime import UTC, datetime
 from functools import cache
 from pathlib import Path
@@ -96,14 +96,12 @@ def same(left: BarColumns, right: BarColumns) -> bool:
         ("1 D", "30 mins", 13, "20261120 09:30:00 US/Eastern", "20261120 15:30:00 US/Eastern"),
         ("1 W", "2 hours", 20, "20261116 09:30:00 US/Eastern", "20261120 14:00:00 US/Eastern"),
         ("1 M", "8 hours", 21, "20261023 09:30:00 US/Eastern", "20261120 09:30:00 US/Eastern"),
-        ("1 M", "1 week", 4, "20261030", "20261120"),
-        ("1 Y", "1M", 12, "20251231", "20261120"),
+        ("1 M", "1 week", 5, "20261023", "20261120"),
+        ("1 Y", "1M", 13, "20251128", "20261120"),
         ("1800 S", "1 min", 30, "20261120 15:30:00 US/Eastern", "20261120 15:59:00 US/Eastern"),
     ],
 )
-def test_a_duration_before_now_gives_the_bars_that_start_in_it(
-    duration: str, bar_size: str, count: int, first: str, last: str
-) -> None:
+def test_a_duration_before_now_gives_its_bars(duration: str, bar_size: str, count: int, first: str, last: str) -> None:
     stamps = ask(duration, bar_size).stamps
 
     assert (len(stamps), stamps[0], stamps[-1]) == (count, first, last)
@@ -114,6 +112,17 @@ def test_a_month_on_a_saturday_is_what_a_real_gateway_gave() -> None:
     stamps = ask("1 M", "1 day", now="2026-04-11 10:00").stamps
 
     assert (len(stamps), stamps[0], stamps[-1]) == (21, "20260312", "20260410")
+
+
+@pytest.mark.parametrize(("bar_size", "begin"), [("1W", "2026-11-16"), ("1M", "2026-11-02")])
+@pytest.mark.parametrize("duration", ["1 D", "2 D", "1 W"])
+def test_a_week_or_month_that_began_before_is_given_whole(bar_size: str, begin: str, duration: str) -> None:
+    bars, days = ask(duration, bar_size, now=FRIDAY_AFTERNOON).bars, ask("1 M", "1 day", now=FRIDAY_AFTERNOON).bars
+
+    inside = select(days, days.start >= int(np.datetime64(begin, "s").astype(np.int64)))
+    assert len(bars) == 1
+    assert (bars.open[0], bars.close[0]) == (inside.open[0], inside.close[-1])
+    assert bars.volume[0] == inside.volume.sum()
 
 
 def test_a_half_day_ends_at_one() -> None:
@@ -284,6 +293,35 @@ def test_no_bars_are_162() -> None:
         162,
         "Historical Market Data Service error message:HMDS query returned no data: AAPL@SMART Trades",
     )
+
+
+class Ancient(SimulatedTape):
+    """A tape of which nobody knows where it begins, as that of a folder with bars from before the calendar."""
+
+    def head(self, symbol: str, *, use_rth: bool) -> int | None:
+        return 0
+
+
+def test_where_no_sessions_are_known_no_answer_is_made_up() -> None:
+    contract = ContractQuery(symbol="AAPL", sec_type="STK", exchange="SMART", currency="USD")
+    asked = HistoricalRequest(1, contract, False, "19850101-00:00:00", "1 day", "1 D", True, "TRADES", 1)
+
+    for refused_by in (
+        lambda: answer(asked, instrument(), Ancient(1), at(LATE)),
+        lambda: schedule(asked, instrument(), at(LATE)),
+        lambda: answer(replace(asked, end=""), instrument(), tape(), at("2050-01-03 12:00")),
+    ):
+        with pytest.raises(Refused, match=r"162: .*sessions are known from 1990-01-02 to 2049-12-31"):
+            refused_by()
+
+
+@pytest.mark.parametrize("what_to_show", ["BID", "ASK", "MIDPOINT", "BID_ASK"])
+def test_an_index_has_no_head_of_what_it_has_no_bars_of(what_to_show: str) -> None:
+    request = HeadTimestampRequest(1, ContractQuery(symbol="VIX"), False, True, "TRADES", 2)
+
+    assert int(head(request, instrument("VIX"), tape(), at(LATE))) == tape().head("VIX", use_rth=True)
+    with pytest.raises(Refused, match=r"162: .*No head time stamp"):
+        head(replace(request, what_to_show=what_to_show), instrument("VIX"), tape(), at(LATE))
 
 
 @pytest.mark.parametrize(

@@ -8,6 +8,7 @@ import subprocess
 import sys
 import time
 from collections.abc import Iterator
+from datetime import datetime
 from functools import cache
 
 import pytest
@@ -54,6 +55,28 @@ def receive(client: socket.socket, reader: FrameReader) -> list[str]:
         assert data, "the gateway hung up"
         reader.feed(data)
     return fields(payload)
+
+
+@pytest.mark.parametrize("start", ["1985-06-03", "2050-01-03"])
+def test_a_gateway_does_not_start_where_its_calendar_ends(start: str) -> None:
+    clock = GatewayClock(datetime.fromisoformat(f"{start}T12:00-05:00").timestamp())
+
+    with (
+        pytest.raises(GatewayError, match=f"cannot start at {start} .*: sessions are known from"),
+        running(tape(), clock),
+    ):
+        pytest.fail("it started")
+
+
+def test_a_jump_to_where_the_calendar_ends_changes_nothing() -> None:
+    clock = GatewayClock(NOON, real=lambda: 0.0)
+    server = GatewayServer(tape(), clock)
+
+    for to in (1e6, 3e9, 1e300, float("nan")):
+        with pytest.raises(GatewayError, match="cannot jump to"):
+            server.jump(to)
+
+    assert clock.now() == NOON
 
 
 def asks_the_time(client: socket.socket, reader: FrameReader) -> bool:

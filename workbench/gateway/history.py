@@ -1,7 +1,8 @@
 """The answer to a historical request: validation, the interval, the bars, their stamps.
 
-A bar belongs to the answer when it starts in `[begin, end)`; daily and longer bars start with their first
-session. A bar that reaches beyond a past end is given whole, nothing after the gateway's present is given at all.
+A bar belongs to the answer when it starts in `[begin, end)`, a daily, weekly or monthly one when one of its sessions
+does. So a bar that reaches beyond a past end is given whole, and a week or a month that has begun before too; nothing
+after the gateway's present is given at all.
 """
 
 from __future__ import annotations
@@ -17,7 +18,7 @@ from workbench.gateway.aggregate import aggregate, between, grid, nothing, to_gr
 from workbench.gateway.answers import SessionTexts
 from workbench.gateway.asof import AS_TRADED, HISTORICAL, SCHEDULE, WHAT_TO_SHOW, AsOf, shown
 from workbench.gateway.durations import Duration, begin_of, parse_duration, parse_end
-from workbench.gateway.hours import Hours, hours
+from workbench.gateway.hours import KNOWN, Hours, hours
 from workbench.gateway.refusals import (
     IMPLIED_ZONE,
     WHAT_TO_SHOW_INVALID,
@@ -89,6 +90,7 @@ def answer(
     size, duration = validated(request)
     _check_computed(request, instrument, size)
     end = parse_end(request.end, now)
+    _check_known(end.instant, instrument, tape)
     begin = begin_of(duration, end.instant, hours(), use_rth=request.use_rth)
     _check_count(size, begin, end.instant, use_rth=request.use_rth)
     known = AsOf(tape, hours(), now)
@@ -111,6 +113,7 @@ def schedule(request: HistoricalRequest, instrument: Instrument, now: float) -> 
     if size != DAY:  # IB's text for this is on no record
         raise Refused(invalid("Historical schedule requests need a bar size of 1 day"))
     end = parse_end(request.end, now)
+    _check_known(end.instant, instrument)
     begin = begin_of(duration, end.instant, hours(), use_rth=request.use_rth)
     zone = ZoneInfo(instrument.time_zone)
     begins = hours().opens if request.use_rth else hours().pre_opens
@@ -122,6 +125,18 @@ def schedule(request: HistoricalRequest, instrument: Instrument, now: float) -> 
     )
 
 
+def _check_known(end: int, instrument: Instrument, tape: Tape | None = None) -> None:
+    """Refuse what ends where the calendar knows no sessions, unless it ends before all bars: there are none then.
+
+    "No data" would be taken for an answer about the market. The text is no text of IB's.
+    """
+    if hours().knows(end):
+        return
+    start = tape.head(instrument.key, use_rth=False) if tape else None
+    if start is None or end > start:
+        raise Refused(historical(f"The built-in gateway cannot tell: {KNOWN}"))
+
+
 def _session_texts(session: SessionHours, zone: ZoneInfo, *, use_rth: bool) -> SessionTexts:
     begin, end = session.begin(use_rth=use_rth), session.end(use_rth=use_rth)
     return _dashed(begin, zone), _dashed(end, zone), f"{datetime.fromtimestamp(session.label, UTC):%Y%m%d}"
@@ -130,7 +145,7 @@ def _session_texts(session: SessionHours, zone: ZoneInfo, *, use_rth: bool) -> S
 def head(request: HeadTimestampRequest, instrument: Instrument, tape: Tape, now: float) -> str:
     """Return the earliest instant of a series in IB's form. Raises Refused."""
     _check_common(request.what_to_show, HISTORICAL, request.format_date)
-    start = tape.head(instrument.key, use_rth=request.use_rth)
+    start = tape.head(instrument.key, use_rth=request.use_rth) if _has(instrument, request.what_to_show) else None
     if start is None or start > now:  # IB's text for this is on no record
         raise Refused(historical("No head time stamp"))
     return str(start) if request.format_date == 2 else _dashed(start, UTC)
@@ -164,16 +179,14 @@ def between_starts(starts: Seconds, begin: int, end: int) -> Seconds:
 
 
 def _days(known: AsOf, symbol: str, size: int, begin: int, end: int, *, use_rth: bool) -> BarColumns:
-    """Return daily, weekly or monthly bars whose first session begins in `[begin, end)`."""
+    """Return daily, weekly or monthly bars of which a session begins in `[begin, end)`."""
     calendar = known.calendar
-    opens = calendar.opens if use_rth else calendar.pre_opens
-    first_of_its_period = np.diff(_periods(calendar.labels, size), prepend=-1) != 0
-    begins = np.flatnonzero(first_of_its_period & (opens >= begin) & (opens < end))
-    if not len(begins):
+    first, last = np.searchsorted(calendar.opens if use_rth else calendar.pre_opens, [begin, end])
+    if first >= last:
         return nothing()
-    following = np.flatnonzero(first_of_its_period[begins[-1] + 1 :])
-    stop = int(begins[-1] + 1 + following[0]) if len(following) else len(calendar)
-    labels = calendar.labels[begins[0] : stop]
+    periods = _periods(calendar.labels, size)
+    whole = slice(np.searchsorted(periods, periods[first]), np.searchsorted(periods, periods[last - 1], side="right"))
+    labels = calendar.labels[whole]
     days = known.bars(symbol, DAY, int(labels[0]), int(labels[-1]) + 1, use_rth=use_rth)
     return days if size == DAY else _longer(days, size)
 
@@ -244,8 +257,12 @@ def _check_kept_up(request: HistoricalRequest, size: int) -> None:
 
 def _check_computed(request: HistoricalRequest, instrument: Instrument, size: int) -> None:
     """Refuse quotes of an index: it is computed, nobody offers it."""
-    if instrument.sec_type == "IND" and request.what_to_show not in AS_TRADED:
+    if not _has(instrument, request.what_to_show):
         raise Refused(no_market(instrument.symbol, request.contract.exchange, request.what_to_show, size))
+
+
+def _has(instrument: Instrument, what_to_show: str) -> bool:
+    return instrument.sec_type != "IND" or what_to_show in AS_TRADED
 
 
 def _check_common(what_to_show: str, legal: Sequence[str], format_date: int) -> None:

@@ -7,15 +7,21 @@ serves must be an independent witness for the session logic of the client side.
 from __future__ import annotations
 
 import warnings
+from datetime import datetime
 from functools import cache
 from zoneinfo import ZoneInfo
 
 import numpy as np
 
+from workbench.errors import GatewayError
 from workbench.gateway.tape import DAY, Seconds, SessionHours
 
 NEW_YORK = ZoneInfo("America/New_York")
 FIRST_SESSION = "1990-01-02"
+LAST_SESSION = "2049-12-31"
+"""A fixed end: what is served at some instant does not depend on the day on which the gateway was started."""
+
+KNOWN = f"sessions are known from {FIRST_SESSION} to {LAST_SESSION}"
 PRE_MARKET_S = 5 * 3600 + 1800  # 04:00 is five and a half hours before the open
 POST_MARKET_S = 4 * 3600  # 20:00 is four hours after the close; after an early close at 13:00 it ends at 17:00
 
@@ -28,7 +34,7 @@ class Hours:
 
         with warnings.catch_warnings():  # exchange_calendars 4.13 uses what pandas 3.1 deprecates
             warnings.filterwarnings("ignore", message="Series.values", category=DeprecationWarning)
-            calendar = exchange_calendars.get_calendar("XNYS", start=FIRST_SESSION)
+            calendar = exchange_calendars.get_calendar("XNYS", start=FIRST_SESSION, end=LAST_SESSION)
         wall = calendar.opens.dt.tz_convert(NEW_YORK).dt.tz_localize(None)
         utc = calendar.opens.dt.tz_localize(None)
         self.labels: Seconds = calendar.sessions.to_numpy().astype("datetime64[s]").astype(np.int64)
@@ -51,6 +57,10 @@ class Hours:
             utc_offset=int(self.utc_offsets[index]),
         )
 
+    def knows(self, instant: float) -> bool:
+        """Return whether an instant lies among the sessions: none of what is said of it is a guess."""
+        return bool(self.labels[0] <= instant < self.labels[-1] + DAY)
+
     def touching(self, begin: int, end: int, *, use_rth: bool) -> range:
         """Return the indices of the sessions whose trading hours meet `[begin, end)`."""
         starts = self.opens if use_rth else self.pre_opens
@@ -69,6 +79,19 @@ class Hours:
 def hours() -> Hours:
     """Return the calendar, read once."""
     return Hours()
+
+
+def require_known(instant: float, verb: str) -> None:
+    """Raise GatewayError when the clock cannot start at, or jump to, an instant of which the calendar knows nothing."""
+    if not hours().knows(instant):
+        raise GatewayError(f"the clock cannot {verb} {_readable(instant)}: {KNOWN}")
+
+
+def _readable(instant: float) -> str:
+    try:
+        return f"{datetime.fromtimestamp(instant, NEW_YORK):%Y-%m-%d %H:%M:%S} New York"
+    except (ValueError, OverflowError, OSError):  # of no year that a calendar has
+        return f"{instant:g} seconds since 1970"
 
 
 def bar_starts(session: SessionHours, step: int, *, use_rth: bool) -> Seconds:

@@ -25,7 +25,7 @@ from workbench.gateway.effects import ComeBack, Effect, GoAway, Hangup, Ignored,
 from workbench.gateway.faults import Fault
 from workbench.gateway.faults.engine import FaultEngine, Order
 from workbench.gateway.faults.script import parse_faults
-from workbench.gateway.hours import hours
+from workbench.gateway.hours import hours, require_known
 from workbench.gateway.pending import AT_ONCE, Latency
 from workbench.gateway.protocol import Gateway, GatewayConnection
 from workbench.gateway.rulebook import Rulebook
@@ -95,8 +95,9 @@ class GatewayServer:
         self._ticker: asyncio.Task[None] | None = None
 
     async def start(self) -> None:
-        """Listen. Raises GatewayError when the address cannot be taken."""
+        """Listen. Raises GatewayError when the address cannot be taken, or the calendar does not know the time."""
         await asyncio.to_thread(hours)  # reading the calendar takes half a second; no request shall wait for it
+        require_known(self.clock.now(), "start at")
         if not _is_loopback(self.host):
             log.warning("the gateway listens on %s: every machine that reaches it may connect", self.host)
         self._server = await self._listen(self.port)
@@ -148,7 +149,8 @@ class GatewayServer:
         self._wanted.set()
 
     def jump(self, to: float) -> None:
-        """Set the clock: ahead, live bars go on from there; back, every client is hung up on."""
+        """Set the clock: ahead, live bars go on from there; back, every client is hung up on. Raises GatewayError."""
+        require_known(to, "jump to")
         before = self.clock.now()
         self.clock.jump(to)
         self.gateway.skip(to)
