@@ -9,7 +9,7 @@ import pytest
 
 from workbench.errors import GatewayError
 from workbench.gateway.aggregate import between, nothing
-from workbench.gateway.realtime import Due, Feed, LiveBars, trading_windows
+from workbench.gateway.realtime import Due, Feed, LiveBars
 from workbench.gateway.tape import BarColumns, Instrument
 from workbench.gateway.wire import FrameReader, fields
 
@@ -56,6 +56,11 @@ class Trades:
         return between(found, OPEN, CLOSE) if use_rth else found
 
 
+def minute(begin: int = OPEN) -> list[tuple[int, float, float]]:
+    """Return a minute of bars; in every second one nobody traded."""
+    return [(begin + 5 * number, 10.0 + number, float(number % 2)) for number in range(12)]
+
+
 def feed(what_to_show: str = "TRADES", *, use_rth: bool = True) -> Feed:
     return Feed(AAPL, what_to_show, use_rth, lots=True, version=176)
 
@@ -88,63 +93,27 @@ def test_a_bar_is_sent_when_its_five_seconds_are_over_and_not_before() -> None:
 
 @pytest.mark.parametrize(("offset", "first"), [(0, 0), (0.001, 5), (4.9, 5), (5, 5)])
 def test_a_subscription_begins_with_the_next_boundary(offset: float, first: int) -> None:
-    bars = live([(OPEN - 5, 10.0, 1)], now=OPEN + offset)
+    bars = live([(OPEN - 5, 10.0, 1), *minute()], now=OPEN + offset)
 
     assert starts(bars.tick(OPEN + 60)["client"])[0] == first
 
 
 def test_all_that_became_due_since_the_last_tick_comes_in_order() -> None:
-    bars = live([(OPEN, 10.0, 1)], now=OPEN)
+    bars = live(minute(), now=OPEN)
     bars.tick(OPEN + 7)
 
     assert starts(bars.tick(OPEN + 31)["client"]) == [5, 10, 15, 20, 25]
 
 
-def test_a_window_without_trades_repeats_the_last_price() -> None:
-    bars = live([(OPEN, 10.0, 1), (OPEN + 10, 12.0, 1)], now=OPEN)
+def test_what_is_streamed_is_what_the_tape_has() -> None:
+    rows = [(OPEN - 3600, 9.5, 1.0), *minute(), (CLOSE - 5, 11.0, 0.0), (CLOSE, 12.0, 1.0)]
 
-    texts = received(bars.tick(OPEN + 20)["client"])
+    inside = live(rows, now=OPEN - 7200).tick(CLOSE + 60)["client"]
+    outside = live(rows, now=OPEN - 7200, use_rth=False).tick(CLOSE + 60)["client"]
 
-    assert texts[1][2:] == ["10.0", "10.0", "10.0", "10.0", "0", "10.0", "0"]
-    assert texts[3][2:] == ["12.0", "12.0", "12.0", "12.0", "0", "12.0", "0"]
-
-
-def test_the_last_price_is_that_of_before_the_subscription_and_before_the_open() -> None:
-    bars = live([(OPEN - 7200, 9.5, 1)], now=OPEN)
-
-    assert received(bars.tick(OPEN + 5)["client"])[0][2:6] == ["9.5"] * 4
-
-
-def test_the_last_price_is_remembered_from_tick_to_tick() -> None:
-    tape = Trades([(OPEN, 10.0, 1)])
-    bars = LiveBars(tape)
-    bars.subscribe("client", 7, feed(), OPEN)
-    bars.tick(OPEN + 5)
-    before = tape.looked_up
-
-    assert received(bars.tick(OPEN + 10)["client"])[0][2:6] == ["10.0"] * 4
-    assert tape.looked_up == before + 1  # for the bars themselves
-
-
-def test_a_symbol_without_any_price_sends_nothing_until_it_trades() -> None:
-    bars = live([(OPEN + 10, 12.0, 1)], now=OPEN)
-
-    assert starts(bars.tick(OPEN + 20)["client"]) == [10, 15]
-
-
-def test_regular_hours_only_begin_at_the_open_and_end_at_the_close() -> None:
-    rows = [(OPEN - 5, 10.0, 1), (CLOSE - 5, 11.0, 1), (CLOSE, 12.0, 1)]
-    inside = live(rows, now=OPEN - 10).tick(CLOSE + 60)["client"]
-    outside = live(rows, now=OPEN - 10, use_rth=False).tick(CLOSE + 60)["client"]
-
-    assert (starts(inside)[0], starts(inside)[-1], len(starts(inside))) == (0, CLOSE - 5 - OPEN, 4680)
-    assert (starts(outside)[0], starts(outside)[-1]) == (-5, CLOSE + 55 - OPEN)
-
-
-def test_no_bars_come_on_a_holiday() -> None:
-    thanksgiving = at("2026-11-26 11:00")
-
-    assert len(trading_windows(thanksgiving, thanksgiving + 3600, use_rth=False)) == 0
+    assert starts(inside) == [it[0] - OPEN for it in rows[1:-1]]
+    assert starts(outside) == [it[0] - OPEN for it in rows]
+    assert [texts[6] for texts in received(outside)] == [str(int(it[2])) for it in rows]
 
 
 def test_quotes_lie_beside_the_trades() -> None:
@@ -194,7 +163,7 @@ def test_bars_that_cannot_be_read_cost_their_subscribers_only() -> None:
 
 
 def test_what_is_skipped_is_never_streamed() -> None:
-    bars = live([(OPEN, 10.0, 1)], now=OPEN)
+    bars = live([*minute(), *minute(OPEN + 3600)], now=OPEN)
     bars.tick(OPEN + 7)
 
     bars.skip(OPEN + 3601)

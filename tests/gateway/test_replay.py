@@ -12,8 +12,9 @@ import pyarrow.parquet as pq
 import pytest
 
 from workbench.errors import GatewayError
+from workbench.gateway.bar_files import read_bars
 from workbench.gateway.hours import hours
-from workbench.gateway.replay import ReplayTape, read_bars
+from workbench.gateway.replay import ReplayTape
 from workbench.gateway.tape import DAY, STEPS, BarColumns
 
 NEW_YORK = ZoneInfo("America/New_York")
@@ -104,21 +105,134 @@ def test_regular_hours_are_from_the_open_to_the_close(tmp_path: Path) -> None:
     assert tape.bars("AAPL", 60, *day, use_rth=True).start.tolist() == [at(f"{MONDAY} {it}") for it in wall[1:3]]
 
 
-def test_a_timeframe_that_is_there_is_served_and_another_aggregated_from_the_next_finer(tmp_path: Path) -> None:
+def test_longer_bars_are_made_of_minutes_where_these_hold_the_session(tmp_path: Path) -> None:
+    tuesday = minutes("2026-11-17 09:30", 390)
     starts = minutes(f"{MONDAY} 09:30", 390)
     save(tmp_path / "AAPL" / "1min.parquet", starts, high=np.linspace(10, 20, 390))
-    save(tmp_path / "AAPL" / "15min.parquet", starts[::15], high=[99.0] * 26)
+    save(tmp_path / "AAPL" / "15min.parquet", starts[::15] + tuesday[::15], high=[99.0] * 52)
     tape = ReplayTape(tmp_path)
 
-    five = tape.bars("AAPL", 300, starts[0], starts[-1], use_rth=True)
-    quarter = tape.bars("AAPL", 900, starts[0], starts[-1], use_rth=True)
-    hour = tape.bars("AAPL", 3600, starts[0], starts[-1], use_rth=True)
-    day = tape.bars("AAPL", DAY, at(f"{MONDAY} 00:00") - DAY, at(f"{MONDAY} 23:00"), use_rth=True)
+    five = tape.bars("AAPL", 300, starts[0], tuesday[-1], use_rth=True)
+    quarter = tape.bars("AAPL", 900, starts[0], tuesday[-1], use_rth=True)
+    hour = tape.bars("AAPL", 3600, starts[0], tuesday[-1], use_rth=True)
+    day = tape.bars("AAPL", DAY, at(f"{MONDAY} 00:00") - DAY, at("2026-11-17 23:00"), use_rth=True)
 
-    assert (len(five), five.volume[0], five.high[-1]) == (78, 500, 20)
-    assert quarter.high.tolist() == [99.0] * 26
-    assert (hour.volume.tolist(), hour.high[0]) == ([200, 400, 400, 400, 400, 400, 400], 99)
-    assert (len(day), day.volume[0]) == (1, 2600)
+    assert (len(five), five.volume[0], five.high[77]) == (78, 500, 20)
+    assert (len(quarter), quarter.high[25]) == (52, 20)
+    assert quarter.high[26:].tolist() == [99.0] * 26
+    assert hour.volume.tolist() == [3000, 6000, 6000, 6000, 6000, 6000, 6000, 200, 400, 400, 400, 400, 400, 400]
+    assert (hour.high[6], hour.high[7]) == (20, 99)
+    assert day.volume.tolist() == [39_000, 2600]
+
+
+def fives(first: str, count: int) -> list[int]:
+    return [at(first) + 5 * index for index in range(count)]
+
+
+@pytest.mark.parametrize("use_rth", [True, False])
+@pytest.mark.parametrize("step", [60, 300, 3600, 14_400, DAY])
+def test_five_second_bars_are_the_truth_of_the_sessions_that_they_hold(
+    tmp_path: Path, step: int, use_rth: bool, caplog: pytest.LogCaptureFixture
+) -> None:
+    label = int(np.datetime64(MONDAY, "s").astype(int))
+    save(tmp_path / "AAPL" / "5sec.parquet", fives(f"{MONDAY} 09:30", 4680))
+    save(tmp_path / "AAPL" / "1min.parquet", minutes(f"{MONDAY} 09:30", 390), volume=[1300.0] * 390)
+    save(tmp_path / "AAPL" / "1day.parquet", [label], high=[12.0])
+    tape = ReplayTape(tmp_path)
+
+    tape.examine()
+    bars = tape.bars("AAPL", step, label, label + 2 * DAY, use_rth=use_rth)
+
+    assert bars.volume.sum() == 468_000
+    assert bars.high.max() == 10
+    assert [record.getMessage() for record in caplog.records] == [
+        "AAPL: 390 of 390 bars of 1min differ from those made of 5sec (first 2026-11-16 09:30:00); the latter are "
+        "served, as they are streamed",
+        "AAPL: 1 of 1 bars of 1day differ from those made of 5sec (first 2026-11-16); the latter are served, as they "
+        "are streamed",
+    ]
+
+
+@pytest.mark.parametrize(("first", "count"), [(f"{MONDAY} 11:00", 3600), (f"{MONDAY} 09:30", 3600)])
+def test_a_recording_of_part_of_a_session_does_not_hold_it(
+    tmp_path: Path, first: str, count: int, caplog: pytest.LogCaptureFixture
+) -> None:
+    save(tmp_path / "AAPL" / "5sec.parquet", fives(first, count))
+    save(tmp_path / "AAPL" / "1min.parquet", minutes(f"{MONDAY} 09:30", 390))
+    tape = ReplayTape(tmp_path)
+
+    tape.examine()
+    bars = tape.bars("AAPL", 3600, at(f"{MONDAY} 00:00"), at(f"{MONDAY} 23:00"), use_rth=True)
+
+    assert bars.volume.tolist() == [3000, 6000, 6000, 6000, 6000, 6000, 6000]
+    assert [record.getMessage() for record in caplog.records] == [
+        "AAPL: 5sec has only part of 1 sessions (first 2026-11-16): there 1min is served, with which a stream may not "
+        "agree"
+    ]
+
+
+def test_files_that_agree_are_passed_over_in_silence(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+    save(tmp_path / "AAPL" / "5sec.parquet", fives(f"{MONDAY} 09:30", 4680))
+    save(tmp_path / "AAPL" / "1min.parquet", minutes(f"{MONDAY} 09:30", 390), volume=[1200.0] * 390)
+
+    ReplayTape(tmp_path).examine()
+
+    assert not caplog.records
+
+
+def test_symbols_that_cannot_be_streamed_are_named(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+    save(tmp_path / "AAPL" / "1sec.parquet", fives(f"{MONDAY} 09:30", 2))
+    for symbol in ("SPY", "MSFT"):
+        save(tmp_path / symbol / "1min.parquet", minutes(f"{MONDAY} 09:30", 2))
+    tape = ReplayTape(tmp_path)
+
+    tape.examine()
+
+    assert [record.getMessage() for record in caplog.records] == [
+        "no 5sec bars of MSFT, SPY: their real-time bars and ticks are refused"
+    ]
+    assert {it.symbol: it.streams for it in tape.instruments} == {"AAPL": True, "MSFT": False, "SPY": False}
+
+
+def test_bars_that_begin_beside_the_clock_are_left_out_by_name(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    """A bar of 13:30 to 16:00 would be taken for one that is over at 16:00, and one of 09:30 for over at 12:00."""
+    save(tmp_path / "AAPL" / "4hour.parquet", [at(f"{MONDAY} 09:30"), at(f"{MONDAY} 13:30")])
+    save(tmp_path / "AAPL" / "1hour.parquet", [at(f"{MONDAY} {it}") for it in ("09:30", "10:00", "12:00")])
+    tape = ReplayTape(tmp_path)
+
+    bars = tape.bars("AAPL", 14_400, at(f"{MONDAY} 00:00"), at(f"{MONDAY} 23:00"), use_rth=True)
+
+    assert bars.start.tolist() == [at(f"{MONDAY} 09:30"), at(f"{MONDAY} 12:00")]
+    assert "4hour has bars that do not begin on New York's clock" in caplog.text
+    assert "2026-11-16 13:30:00" in caplog.text
+
+
+def test_a_window_without_trades_repeats_the_last_price_of_its_session(tmp_path: Path) -> None:
+    friday = at("2026-11-13 15:59:55")
+    rows = {friday: 9.0, at(f"{MONDAY} 08:00"): 10.0, at(f"{MONDAY} 09:30:10"): 11.0, at(f"{MONDAY} 15:59:50"): 12.0}
+    prices = list(rows.values())
+    save(tmp_path / "AAPL" / "5sec.parquet", list(rows), open=prices, high=prices, low=prices, close=prices)
+    tape, begin = ReplayTape(tmp_path), at(f"{MONDAY} 09:30")
+
+    bars = tape.bars("AAPL", 5, begin, at(f"{MONDAY} 20:00"), use_rth=False)
+    minute = tape.bars("AAPL", 60, begin, begin + 120, use_rth=True)
+
+    assert bars.start.tolist() == list(range(begin, at(f"{MONDAY} 16:00"), 5))
+    assert bars.close[[0, 1, 2, 3, -2, -1]].tolist() == [10.0, 10.0, 11.0, 11.0, 12.0, 12.0]
+    assert bars.volume.sum() == 200
+    assert (minute.open.tolist(), minute.volume.tolist()) == ([11.0, 11.0], [100, 0])
+    assert tape.bars("AAPL", 5, friday - 5, friday + 60, use_rth=False).start.tolist() == [friday]
+
+
+def test_a_session_begins_with_its_own_first_price(tmp_path: Path) -> None:
+    """The price of another session may be one before a split; a session of which nothing is known has no bars."""
+    save(tmp_path / "AAPL" / "5sec.parquet", [at("2026-11-13 15:59:55"), at("2026-11-17 09:31")])
+
+    bars = ReplayTape(tmp_path).bars("AAPL", 5, at(f"{MONDAY} 00:00"), at("2026-11-17 10:00"), use_rth=True)
+
+    assert bars.start.tolist() == list(range(at("2026-11-17 09:31"), at("2026-11-17 10:00"), 5))
 
 
 def test_a_finer_timeframe_than_the_folder_has_is_nothing(tmp_path: Path) -> None:
@@ -236,8 +350,10 @@ def columns_of(path: Path) -> dict[str, np.ndarray]:
     ("file", "symbol", "step"),
     [("SPY/1min", "SPY", 60), ("BAC/1sec", "BAC", 1), ("SPY/1hour", "SPY", 3600), ("AAPL/1day", "AAPL", DAY)],
 )
-def test_real_bars_are_served_as_they_are(real_bars: Path, file: str, symbol: str, step: int) -> None:
-    tape = ReplayTape(real_bars / "lean")
+def test_real_bars_are_served_as_they_are(real_bars: Path, tmp_path: Path, file: str, symbol: str, step: int) -> None:
+    (tmp_path / symbol).mkdir()
+    (tmp_path / f"{file}.parquet").symlink_to(real_bars / "lean" / f"{file}.parquet")
+    tape = ReplayTape(tmp_path)
 
     bars = tape.bars(symbol, step, 0, 1 << 40, use_rth=False)
 
@@ -293,6 +409,17 @@ def test_the_real_half_day_is_whole(real_bars: Path) -> None:
     bars = ReplayTape(real_bars / "lean").bars("SPX", 60, at("2023-07-03 00:00"), at("2023-07-04 00:00"), use_rth=True)
 
     assert bars.start.tolist() == minutes("2023-07-03 09:30", 210)
+
+
+@pytest.mark.parametrize("symbol", ["SPY", "BAC"])
+def test_real_five_second_bars_are_filled_as_others_have_filled_them(real_bars: Path, symbol: str) -> None:
+    """The data set has them without gaps too, in regular hours, by the same rule but not by the same hand."""
+    expected = columns_of(real_bars / "lean" / symbol / "5sec_rth_dense.parquet")
+
+    bars = ReplayTape(real_bars / "lean").bars(symbol, 5, 0, 1 << 40, use_rth=True)
+
+    for name, values in expected.items():
+        assert np.array_equal(getattr(bars, name), values), name
 
 
 def test_every_step_of_a_tape_is_served_from_real_seconds(real_bars: Path) -> None:

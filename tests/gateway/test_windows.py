@@ -2,24 +2,20 @@
 
 from __future__ import annotations
 
-import math
-from collections.abc import Sequence
 from dataclasses import fields
 from datetime import datetime
 from functools import cache
 from pathlib import Path
 from zoneinfo import ZoneInfo
 
-import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from workbench.gateway.aggregate import concatenate
 from workbench.gateway.replay import ReplayTape
 from workbench.gateway.simulated import SimulatedTape
 from workbench.gateway.tape import BarColumns, BatchTape, Block
-from workbench.gateway.windows import filled, one_by_one
+from workbench.gateway.windows import one_by_one
 
 NEW_YORK = ZoneInfo("America/New_York")
 SYMBOLS = ["SPY", "SEB", "VIX", "AAPL", "BRK B", "F", "NATH", "RY.TSE"]
@@ -82,35 +78,6 @@ def replayed(folder: Path) -> ReplayTape:
 def test_both_tapes_look_up_in_batches() -> None:
     assert isinstance(simulated(), BatchTape)
     assert issubclass(ReplayTape, BatchTape)
-
-
-def trades(price: dict[int, float]) -> BarColumns:
-    start, close = np.array(sorted(price), dtype=np.int64), np.array([price[it] for it in sorted(price)])
-    return BarColumns(start, close + 1, close + 2, close - 1, close, close * 0 + 9, close, np.full(len(start), 3))
-
-
-@given(
-    traded=st.lists(st.dictionaries(st.integers(0, 9), st.integers(2, 50), max_size=10), min_size=1, max_size=5),
-    known=st.lists(st.booleans(), min_size=5, max_size=5),
-)
-def test_dense_bars_equal_their_naive_twin(traded: Sequence[dict[int, int]], known: Sequence[bool]) -> None:
-    windows = np.arange(5, 45, 5)  # the first and the last place lie outside
-    before = np.array([7.0 if it else math.nan for it in known[: len(traded)]])
-    each = [trades({5 * place: float(price) for place, price in prices.items()}) for prices in traded]
-    block = Block(np.repeat(np.arange(len(each)), [len(it) for it in each]), concatenate(*each))
-
-    dense = rows(filled(block, windows, before))
-
-    expected: list[tuple[float, ...]] = []
-    for symbol, prices in enumerate(traded):
-        last = before[symbol]
-        for start in windows.tolist():
-            if start // 5 in prices:
-                last = float(prices[start // 5])
-                expected.append((symbol, start, last + 1, last + 2, last - 1, last, 9.0, last, 3))
-            elif not math.isnan(last):
-                expected.append((symbol, start, last, last, last, last, 0.0, last, 0))
-    assert dense == expected
 
 
 def test_a_symbol_that_joins_a_group_changes_nothing_for_the_others() -> None:

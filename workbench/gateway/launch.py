@@ -50,7 +50,9 @@ def _opened(name: str, *, seed: int, start: float | None) -> Tape:
         return SimulatedTape(seed, start=begin)
     from workbench.gateway.replay import ReplayTape
 
-    return ReplayTape(Path(name))
+    tape = ReplayTape(Path(name))
+    tape.examine()
+    return tape
 
 
 def open_rules(

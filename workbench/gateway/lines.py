@@ -18,6 +18,8 @@ from workbench.gateway.refusals import (
     Notice,
     Refused,
     invalid,
+    no_live_bars,
+    no_live_ticks,
 )
 from workbench.gateway.requests import MarketDataRequest, RealTimeBarsRequest
 from workbench.gateway.rules import Asked, Counted
@@ -45,6 +47,8 @@ class Lines:
             raise Refused(WHAT_TO_SHOW_INVALID)
         if not self._gateway.behaviour.market_data:
             raise Refused(NO_TICKS)
+        if not instrument.streams:
+            raise Refused(no_live_bars(instrument.symbol))
         self._refuse_held(request.req_id)
         self._admit(request, now, instrument)
         is_stock = instrument.sec_type == STOCK
@@ -71,6 +75,8 @@ class Lines:
         instrument = self._gateway.catalogue.one(request.contract)
         subscribed = self._gateway.behaviour.market_data
         self._check(request, subscribed=subscribed)
+        if not instrument.streams:
+            raise Refused(no_live_ticks(instrument.symbol))
         self._admit(request, now, instrument)
         if not subscribed:
             yield self._error(request.req_id, DELAYED_SHOWN)

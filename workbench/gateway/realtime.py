@@ -3,12 +3,12 @@
 One pass a tick over all subscriptions of all clients: the bars of all symbols are looked up together and encoded once
 however many clients want them, and each client gets one block of bytes. A bar stamped `t` is due at `t + 5`.
 
-As IB does, a window in which nobody traded gets a bar as well: all four prices are the last one, volume is 0.
+What is streamed is what the tape has, bar by bar, so history agrees with it: in regular hours a window in which nobody
+traded has a bar as well, with the last price and volume 0; before and after them it has none.
 """
 
 from __future__ import annotations
 
-import math
 from collections import defaultdict
 from collections.abc import Callable, Hashable, Iterable, Iterator
 from contextlib import suppress
@@ -18,18 +18,14 @@ from typing import NamedTuple, TypeVar
 import numpy as np
 
 from workbench.errors import GatewayError
-from workbench.gateway.aggregate import grid, nothing, select
+from workbench.gateway.aggregate import select
 from workbench.gateway.answers import realtime_bar, realtime_bodies
 from workbench.gateway.asof import shown
-from workbench.gateway.hours import hours
-from workbench.gateway.tape import DAY, BatchTape, Block, Instrument, Seconds, Tape, streamed
-from workbench.gateway.windows import STEP, filled, joined_blocks
+from workbench.gateway.tape import BatchTape, Block, Instrument, Tape, streamed
+from workbench.gateway.windows import STEP, joined_blocks
 
 K = TypeVar("K")
 W = TypeVar("W")
-
-LAST_PRICE_WITHIN = (900, DAY, 7 * DAY)
-"""How far back the last price is looked for. A symbol without five-second bars in a week has none to repeat."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -83,21 +79,12 @@ class Due:
     broken: list[tuple[int, GatewayError]] = field(default_factory=list)
 
 
-@dataclass(frozen=True, slots=True)
-class LastPrices:
-    """The last prices before an instant, in epoch seconds, by symbol and regular hours only."""
-
-    before: int
-    prices: dict[tuple[str, bool], float]
-
-
 class LiveBars:
     """All subscriptions to live five-second bars of one gateway."""
 
     def __init__(self, tape: Tape) -> None:
         self._tape = tape
         self._subscriptions: dict[Hashable, dict[int, Subscription]] = defaultdict(dict)
-        self._last_prices = LastPrices(0, {})
 
     def subscribe(self, client: Hashable, req_id: int, feed: Feed, now: float) -> None:
         """Begin with the first bar that starts at or after `now`.
@@ -154,42 +141,12 @@ class LiveBars:
     def _bodies(self, wishes: set[Wish], end: int) -> dict[Wish, list[bytes] | GatewayError]:
         """Return the encoded bars of each wish up to `end`: one look-up for all that begin alike."""
         bodies: dict[Wish, list[bytes] | GatewayError] = {}
-        prices: dict[tuple[str, bool], float] = {}
         for (begin, use_rth), alike in by(wishes, lambda wish: (wish.begin, wish.feed.use_rth)).items():
             names = sorted({wish.feed.instrument.key for wish in alike})
-            found, errors = self._looked_up(names, trading_windows(begin, end, use_rth=use_rth), end, use_rth=use_rth)
-            prices |= _last_of_each(found, names, use_rth=use_rth)
+            found, errors = _window(streamed(self._tape, end), names, begin, end, use_rth=use_rth)
             bodies |= {wish: errors[it] for wish in alike if (it := wish.feed.instrument.key) in errors}
             bodies |= _encoded([wish for wish in alike if wish not in bodies], names, found)
-        if wishes:
-            self._last_prices = LastPrices(end, prices)
         return bodies
-
-    def _looked_up(
-        self, names: list[str], windows: Seconds, end: int, *, use_rth: bool
-    ) -> tuple[Block, dict[str, GatewayError]]:
-        """Return a bar for each window of trading, from the first price on, and the errors of what cannot be read."""
-        if not len(windows):
-            return Block(np.empty(0, dtype=np.int64), nothing()), {}
-        tape, first = streamed(self._tape, end), int(windows[0])
-        block, errors = _window(tape, names, first, end, use_rth=use_rth)
-        before = np.full(len(names), np.nan)
-        for place in np.setdiff1d(np.arange(len(names)), block.place[block.bars.start == first]).tolist():
-            if names[place] not in errors:
-                before[place] = self._last_price(tape, names[place], first, use_rth=use_rth)
-        return filled(block, windows, before), errors
-
-    def _last_price(self, tape: Tape, name: str, before: int, *, use_rth: bool) -> float:
-        """Return the last price before an instant, in or out of regular hours; NaN where there is none."""
-        if self._last_prices.before == before:  # from tick to tick nothing is looked up
-            known = self._last_prices.prices.get((name, use_rth))
-            if known is not None:
-                return known
-        for span in LAST_PRICE_WITHIN:
-            bars = tape.bars(name, STEP, before - span, before, use_rth=False)
-            if len(bars):
-                return float(bars.close[-1])
-        return math.nan
 
 
 def by(wishes: Iterable[W], key: Callable[[W], K]) -> dict[K, list[W]]:
@@ -219,13 +176,6 @@ def _window(
     return joined_blocks(parts), errors
 
 
-def _last_of_each(block: Block, names: list[str], *, use_rth: bool) -> dict[tuple[str, bool], float]:
-    """Return the last price of each symbol that has one."""
-    last = np.flatnonzero(np.diff(block.place, append=-1))
-    places, closes = block.place[last].tolist(), block.bars.close[last].tolist()
-    return {(names[place], use_rth): close for place, close in zip(places, closes, strict=True)}
-
-
 def _encoded(wishes: list[Wish], names: list[str], block: Block) -> dict[Wish, list[bytes]]:
     """Return the bodies of each wish; all bars of a layout are encoded in one go."""
     place_of = {name: place for place, name in enumerate(names)}
@@ -238,10 +188,3 @@ def _encoded(wishes: list[Wish], names: list[str], block: Block) -> dict[Wish, l
         bounds = np.searchsorted(block.place[wanted], np.arange(len(names) + 1)).tolist()
         bodies |= {wish: encoded[bounds[it] : bounds[it + 1]] for wish, it in zip(alike, places, strict=True)}
     return bodies
-
-
-def trading_windows(begin: int, end: int, *, use_rth: bool) -> Seconds:
-    """Return the starts of all five-second windows of trading in `[begin, end)`."""
-    starts = grid(hours(), hours().touching(begin, end, use_rth=use_rth), STEP, use_rth=use_rth)
-    first, last = np.searchsorted(starts, [begin, end])
-    return starts[first:last]

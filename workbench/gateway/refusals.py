@@ -69,6 +69,22 @@ def cancelled(req_id: int) -> Notice:
     return historical(f"API historical data query cancelled: {req_id}")
 
 
+def no_live_bars(symbol: str) -> Notice:
+    """Return the answer to real-time bars of what the tape cannot stream."""
+    return Notice(420, f"Invalid Real-time Query:{_unstreamed(symbol)}")
+
+
+def no_live_ticks(symbol: str) -> Notice:
+    """Return the answer to ticks of what the tape cannot stream."""
+    return Notice(354, f"Requested market data is not subscribed. {_unstreamed(symbol)}")
+
+
+def _unstreamed(symbol: str) -> str:
+    return (
+        f"The tape has no five-second bars of {symbol}, of which its live data are made: it lacks {symbol}/5sec.parquet"
+    )
+
+
 WHAT_TO_SHOW_INVALID = invalid("What to show field is missing or incorrect.")
 UNKNOWN_CONTRACT = Notice(200, "No security definition has been found for the request")
 READ_ONLY = invalid("The API interface is currently in Read-Only mode.")

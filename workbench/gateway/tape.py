@@ -42,6 +42,7 @@ class Instrument:
     min_tick: float = 0.01
     time_zone: str = "US/Eastern"
     line: str = ""  # what the tape calls it where another instrument has its symbol too
+    streams: bool = True  # whether the tape has five-second bars of it
 
     @property
     def key(self) -> str:
@@ -98,7 +99,8 @@ class Tape(Protocol):
     def bars(self, symbol: str, step: int, begin: int, end: int, *, use_rth: bool) -> BarColumns:
         """Return the bars of `step` seconds whose start lies in `[begin, end)`, in epoch seconds.
 
-        `step` is one of `STEPS`, or 1; a tape without bars so short returns none.
+        `step` is one of `STEPS`, or 1; a tape without bars so short returns none. In regular hours five-second bars
+        have no gaps: a window in which nobody traded has a flat bar.
         """
 
 

@@ -19,7 +19,7 @@ from workbench.errors import GatewayError
 from workbench.gateway import answers
 from workbench.gateway.asof import AsOf
 from workbench.gateway.hours import Hours, hours
-from workbench.gateway.realtime import LAST_PRICE_WITHIN, Due
+from workbench.gateway.realtime import Due
 from workbench.gateway.tape import DAY, BarColumns, Instrument, Tape, streamed
 from workbench.gateway.texts import shortest_of
 from workbench.gateway.windows import STEP
@@ -35,6 +35,9 @@ PERMISSIONS = 3
 
 QUOTE_SIZE = 300.0
 """Shares on either side of the quote: no tape knows them."""
+
+LAST_PRICE_WITHIN = (900, DAY, 7 * DAY)
+"""How far back the last price is looked for, nearest first."""
 
 DAYS_BEFORE = 10 * DAY
 """How far back the last session's close is looked for."""

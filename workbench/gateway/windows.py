@@ -8,14 +8,13 @@ their chunks at different moments: not all symbols need a new one in the same ti
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from dataclasses import replace
 from functools import lru_cache
 from zlib import crc32
 
 import numpy as np
 
 from workbench.gateway.aggregate import concatenate, nothing, select
-from workbench.gateway.tape import BarColumns, Block, Counts, Floats, Seconds, Tape
+from workbench.gateway.tape import BarColumns, Block, Counts, Tape
 
 STEP = 5
 CHUNK = 300  # seconds
@@ -75,37 +74,3 @@ def one_by_one(tape: Tape, symbols: Sequence[str], begin: int, end: int, *, use_
     each = [tape.bars(symbol, STEP, begin, end, use_rth=use_rth) for symbol in symbols]
     place = np.repeat(np.arange(len(each)), [len(bars) for bars in each])
     return Block(place, concatenate(*each) if each else nothing())
-
-
-def filled(block: Block, windows: Seconds, before: Floats) -> Block:
-    """Return a bar for each window of each symbol; where nobody traded it repeats the last price.
-
-    `before` has each symbol's last price before the windows, NaN where there is none: windows before the first known
-    price have no bar. What lies outside the windows is left out.
-    """
-    bars, width = block.bars, len(windows)
-    if len(bars) == len(before) * width and np.array_equal(bars.start, np.tile(windows, len(before))):
-        return block
-    nearest = np.minimum(np.searchsorted(windows, bars.start), width - 1)
-    inside = windows[nearest] == bars.start
-    row = np.full((len(before), width), -1)
-    row[block.place[inside], nearest[inside]] = np.flatnonzero(inside)
-    last = np.maximum.accumulate(row, axis=1)
-    price = np.where(last >= 0, np.append(bars.close, np.nan)[last], before[:, None])
-    chosen = np.flatnonzero(~np.isnan(price))  # by symbol, then by window
-    place, window = np.divmod(chosen, width)
-    return Block(place, _or_flat(bars, row.ravel()[chosen], windows[window], price.ravel()[chosen]))
-
-
-def _or_flat(bars: BarColumns, row: Counts, start: Seconds, price: Floats) -> BarColumns:
-    """Return the chosen rows; -1 becomes a bar in which nobody traded."""
-    flat = row < 0
-    both = concatenate(bars, _one_flat())
-    taken = select(both, row)  # -1 is the last, the flat one
-    prices = {name: np.where(flat, price, getattr(taken, name)) for name in ("open", "high", "low", "close", "average")}
-    return replace(taken, start=start, **prices)
-
-
-def _one_flat() -> BarColumns:
-    none, zero = np.zeros(1, dtype=np.int64), np.zeros(1)
-    return BarColumns(none, zero, zero, zero, zero, zero, zero, none)
