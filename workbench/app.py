@@ -187,7 +187,16 @@ class Workbench:
         else:
             host, port = ib.host or "127.0.0.1", ib.port or 7497
         return IBConnectionConfig(
-            host, port, ib.client_id, ib.timeout, ib.readonly, ib.request_timeout_s, paced=not embedded
+            host,
+            port,
+            ib.client_id,
+            ib.timeout,
+            ib.readonly,
+            ib.request_timeout_s,
+            paced=not embedded,
+            patience_s=ib.patience_s,
+            watchdog_s=ib.watchdog_s,
+            reset_region=None if embedded else ib.reset_region,  # our own gateway is never reset
         )
 
 

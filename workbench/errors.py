@@ -17,6 +17,7 @@
     │   ├── UnreadableAnswer    an answer that breaks a rule of the protocol or of bars
     │   ├── PacingViolation
     │   ├── Unavailable         IB cannot serve the request now, or said so when it is not to be believed
+    │   ├── NoData              permanent: IB's word that it has nothing of what was asked for
     │   ├── UnknownContract     permanent
     │   ├── NoPermission        permanent
     │   └── RequestRefused      permanent: everything else; the text says why
@@ -131,6 +132,12 @@ class PacingViolation(IBError):
 
 class Unavailable(IBError):
     """IB cannot serve the request now, or says so while its word is not final: the same request may do later."""
+
+
+class NoData(IBError):
+    """IB's word that it has nothing of what was asked for; where bars are fetched, they are an empty frame."""
+
+    permanent = True
 
 
 class UnknownContract(IBError):

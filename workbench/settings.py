@@ -7,6 +7,7 @@
     [ib]                    # leave it out to use the built-in gateway
     port = 7497             # TWS paper 7497, live 7496; IB Gateway paper 4002, live 4001
     client_id = 1
+    reset_region = "europe" # where your login's servers are, for the hours of their nightly reset; or america, asia
 
     [gateway]               # the built-in gateway
     tape = "simulated"      # or a folder of bars to replay
@@ -33,6 +34,7 @@ from pydantic_settings import (
 )
 
 from workbench.errors import InvalidSettings
+from workbench.ib.resets import Region
 
 FILE = "workbench.toml"
 SIMULATED = "simulated"
@@ -58,6 +60,9 @@ class IBSettings(BaseModel):
     timeout: float = Field(default=20.0, gt=0)
     request_timeout_s: float = Field(default=60.0, gt=0)
     readonly: bool = True
+    patience_s: float = Field(default=600.0, ge=0)
+    watchdog_s: float = Field(default=30.0, gt=0)
+    reset_region: Region = "america"
 
 
 class GatewaySettings(BaseModel):

@@ -271,7 +271,8 @@ def test_when_the_gateway_dies_the_rest_fails_and_the_next_backfill_goes_on(tmp_
 
     with ThreadPoolExecutor(1) as pool:
         with running(tape, GatewayClock(start)) as gateway:
-            port, ib = gateway.port, IBDataManager(_config(gateway))
+            port = gateway.port
+            ib = IBDataManager(IBConnectionConfig(gateway.host, port, patience_s=0.5))
             ib.connect()
             filling = pool.submit(filled)
             _await_parts(tmp_path, 3)

@@ -250,10 +250,10 @@ def test_a_gateway_that_goes_away_is_noticed_and_found_again() -> None:
     tape = SimulatedTape(1, start=int(start))
     with running(tape, GatewayClock(start)) as first:
         port = first.port
-        manager = IBDataManager(config(first))
+        manager = IBDataManager(config(first, patience_s=0.2))
         manager.connect()
     try:
-        with pytest.raises(Disconnected):
+        with pytest.raises(Disconnected, match=r"no connection to the gateway.*Look whether TWS"):
             manager.fetch_historical_bars("AAPL", "1 day", "1 M")
 
         with running(tape, GatewayClock(start), port=port):

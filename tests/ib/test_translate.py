@@ -3,10 +3,8 @@
 from __future__ import annotations
 
 import asyncio
-from datetime import UTC, date, datetime
-from types import SimpleNamespace
+from datetime import UTC, datetime
 
-import numpy as np
 import pytest
 
 from workbench.errors import (
@@ -25,7 +23,6 @@ from workbench.ib.translate import (
     format_end,
     is_confirmed_empty,
     parse_bar_size,
-    to_bars,
     to_error,
     to_ib_contract,
 )
@@ -79,27 +76,6 @@ def test_contracts_of_each_kind() -> None:
     assert (spy.secType, spy.exchange, spy.primaryExchange) == ("STK", "SMART", "ARCA")
     assert (aapl.secType, aapl.exchange, aapl.primaryExchange) == ("STK", "SMART", "NASDAQ")
     assert (other.secType, other.symbol, other.exchange) == ("STK", "NOT LISTED", "SMART")
-
-
-def bar(stamp: object, volume: float = 10, average: float = 1.5, count: int = 3) -> SimpleNamespace:
-    return SimpleNamespace(
-        date=stamp, open=1.0, high=2.0, low=0.5, close=1.5, volume=volume, average=average, barCount=count
-    )
-
-
-def test_instants_and_session_dates_become_bar_starts_in_utc() -> None:
-    assert (
-        to_bars([bar(datetime(2026, 11, 20, 14, 30, tzinfo=UTC))]).index[0].isoformat() == "2026-11-20T14:30:00+00:00"
-    )
-    assert to_bars([bar(date(2026, 11, 20))]).index[0].isoformat() == "2026-11-20T00:00:00+00:00"
-
-
-def test_what_ib_marks_as_unknown_is_not_taken_for_a_number() -> None:
-    bars = to_bars([bar(date(2026, 11, 20), volume=-1, average=-1.0, count=-1)])
-
-    assert bars["volume"].item() == 0
-    assert np.isnan(bars["average"].item())
-    assert np.isnan(bars["bar_count"].item())
 
 
 @pytest.mark.parametrize(

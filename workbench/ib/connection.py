@@ -5,21 +5,33 @@ from __future__ import annotations
 import asyncio
 import logging
 import threading
+from collections import Counter
 from collections.abc import Callable, Coroutine
-from datetime import UTC, datetime
+from datetime import datetime
 from types import TracebackType
 from typing import TYPE_CHECKING, Any, Self, TypeVar
 
 import pandas as pd
 
-from workbench.errors import Disconnected, PacingViolation, RequestTimeout
+from workbench.errors import (
+    Disconnected,
+    IBError,
+    NoData,
+    PacingViolation,
+    RequestTimeout,
+    Unavailable,
+    UnreadableAnswer,
+)
 from workbench.ib.budget import Budget, Ledger, MemoryLedger
-from workbench.ib.dial import IBConnectionConfig, dial_any, hang_up, source_of
-from workbench.ib.history import request_bars, request_head_timestamp
+from workbench.ib.dial import IBConnectionConfig
+from workbench.ib.health import Health
+from workbench.ib.history import Desk, request_bars, request_head_timestamp
 from workbench.ib.loop import LoopThread
-from workbench.ib.pacing import SMALL_BARS_S, Ask, Pacer, limits_for, messages_a_second
+from workbench.ib.pacing import SMALL_BARS_S, Ask, Pacer, limits_for
 from workbench.ib.plan import HistoryRequest, complete_until
+from workbench.ib.supervision import Link, Listener
 from workbench.ib.translate import check_duration, parse_bar_size
+from workbench.market.bars import empty_bars
 from workbench.market.contracts import check_what_to_show
 from workbench.market.coverage import as_utc
 from workbench.market.sessions import session_calendar
@@ -34,9 +46,11 @@ logging.getLogger("ib_insync").addHandler(logging.NullHandler())
 
 T = TypeVar("T")
 
-_CURRENT_TIME_SPACING_S = 1.1  # IB ignores a second question within one second, and ib_insync then waits for ever
-_CURRENT_TIME_TIMEOUT_S = 10.0
-_PACING_RETRIES = 3
+_TRIES: dict[type[IBError], int] = {PacingViolation: 4, Unavailable: 4, UnreadableAnswer: 3, Disconnected: 10}
+"""How often a request is sent when it ends so; whatever else it ends in is raised at once."""
+
+_PAUSE_S = 1.0
+"""Before the second try of what IB cannot serve now; twice as long before each further one."""
 
 
 class IBDataManager:
@@ -45,6 +59,9 @@ class IBDataManager:
     ib_insync runs on a thread and loop of its own. Methods block until they have their answer; each has a twin whose
     name ends in `_async`, to await in code that lives on a loop. Use it as a context manager, or call `connect` and
     `disconnect`. The session asked for is read-only: nothing here can place an order.
+
+    Once made, a connection is kept until `disconnect`: it is made anew when it ends, and requests wait for that, for
+    IB and for its farms, as long as `IBConnectionConfig.patience_s` allows; those under way are repeated.
     """
 
     def __init__(
@@ -59,12 +76,11 @@ class IBDataManager:
         self.universe = universe or default_universe()
         self._open_ledger = open_ledger
         self._thread: LoopThread | None = None
-        self._ib: ib_insync.IB | None = None
+        self._link: Link | None = None
+        self._listeners: list[Listener] = []
         self._changing = threading.RLock()
         self._ledger: Ledger | None = None
         self._budget: Budget | None = None
-        self._clock_lock = asyncio.Lock()
-        self._clock_read: tuple[float, datetime] | None = None  # loop time, IB's time
 
     def __repr__(self) -> str:
         return f"IBDataManager({self.config}, {'connected' if self.connected else 'not connected'})"
@@ -81,21 +97,32 @@ class IBDataManager:
     @property
     def connected(self) -> bool:
         """Whether the connection stands."""
-        return self._ib is not None and self._ib.isConnected()
+        return self._link is not None and self._link.health.connected
+
+    @property
+    def health(self) -> Health:
+        """What is known of the way to IB."""
+        return self._link.health if self._link else Health()
 
     @property
     def source(self) -> str:
         """Where this connection's bars come from: `IB`, or a built-in gateway and the tape that it plays."""
-        accounts = self._connected_ib().managedAccounts()
-        return source_of(accounts[0] if accounts else "")
+        return self._made_link().source
 
     @property
     def ledger(self) -> Ledger:
         """Where requests are booked: shared with other processes where the app says so, else this object's own."""
         if self._ledger is None:
-            accounts = self._connected_ib().managedAccounts()
-            self._ledger = self._opened_ledger(accounts[0] if accounts else "")
+            self._ledger = self._opened_ledger(self._made_link().account)
         return self._ledger
+
+    def listen(self, listener: Listener) -> Callable[[], None]:
+        """Call `listener` with each event of the connection and the health after it; return what ends that.
+
+        It is called on the connection's thread and must not block: put what it is told on a queue.
+        """
+        self._listeners.append(listener)
+        return lambda: self._listeners.remove(listener)
 
     def _opened_ledger(self, account: str) -> Ledger:
         if self._open_ledger is not None and self.config.paced:
@@ -108,14 +135,16 @@ class IBDataManager:
         with self._changing:
             if self.connected:
                 return
-            self.disconnect()
-            self._thread = LoopThread(f"ib {self.config}")
+            is_first = self._thread is None
+            if self._thread is None:
+                self._thread = LoopThread(f"ib {self.config}")
+                self._link = Link(self.config, self._listeners)
             try:
-                self._ib = self._thread.run(dial_any(self.config))
-                self._ib.client.MaxRequests = messages_a_second(self.config.market_data_lines)  # the budget keeps less
-                self._budget = Budget(self.ledger, speed=self.config.gateway_speed)
+                self._thread.run(self._made_link().open())
+                self._budget = self._budget or Budget(self.ledger, speed=self.config.gateway_speed)
             except BaseException:
-                self.disconnect()
+                if is_first:
+                    self.disconnect()
                 raise
         logger.info("connected to %s", self.config)
 
@@ -129,14 +158,12 @@ class IBDataManager:
             self._disconnect()
 
     def _disconnect(self) -> None:
-        thread, ib, self._thread, self._ib = self._thread, self._ib, None, None
-        self._clock_read = None
-        if thread is None:
+        thread, link, self._thread, self._link, self._budget = self._thread, self._link, None, None, None
+        if thread is None or link is None:
             return
-        if ib is not None:
-            thread.run(hang_up(ib))
-            logger.info("disconnected from %s", self.config)
+        thread.run(link.close())
         thread.close()
+        logger.info("disconnected from %s", self.config)
 
     async def disconnect_async(self) -> None:
         """End the connection, without blocking the caller's loop."""
@@ -199,7 +226,7 @@ class IBDataManager:
 
     def use(self, work: Callable[[ib_insync.IB], Coroutine[Any, Any, T]]) -> T:
         """Run `work` with ib_insync's own object, on its thread and loop: for what has no method here."""
-        return self._run(work(self._connected_ib()))
+        return self._run(work(self._made_link().desk.ib))
 
     def current_time(self) -> datetime:
         """Return the gateway's time (UTC), at most about a second old and never ahead of it."""
@@ -209,18 +236,20 @@ class IBDataManager:
         """Return what `current_time` does, to await."""
         return await self._run_async(self._current_time())
 
+    async def _current_time(self) -> datetime:
+        return await self._made_link().current_time()
+
     async def _head_timestamp(self, symbol: str, what_to_show: str, *, use_rth: bool) -> datetime:
         contract = self.universe.contract(symbol)
         # IB counts it like a request for small bars.
-        rest = f"head timestamp {use_rth}"
-        async with self._turns().turn(Ask(symbol, contract.exchange, what_to_show, SMALL_BARS_S, rest, messages=2)):
-            return await request_head_timestamp(
-                self._connected_ib(),
-                contract,
-                what_to_show=what_to_show,
-                use_rth=use_rth,
-                timeout_s=self.config.request_timeout_s,
+        ask = Ask(symbol, contract.exchange, what_to_show, SMALL_BARS_S, f"head timestamp {use_rth}", messages=2)
+
+        def once(desk: Desk) -> Coroutine[Any, Any, datetime]:
+            return request_head_timestamp(
+                desk, contract, what_to_show=what_to_show, use_rth=use_rth, timeout_s=self.config.request_timeout_s
             )
+
+        return await self._ask(ask, once)
 
     async def _fetch(
         self, symbol: str, bar_size: str, duration: str, what_to_show: str, *, end: datetime | None, use_rth: bool
@@ -237,49 +266,72 @@ class IBDataManager:
         contract = self.universe.contract(symbol)
         rest = f"{request.end} {request.duration} {use_rth}"
         ask = Ask(symbol, contract.exchange, what_to_show, request.timeframe.seconds, rest)
-        for is_last in (*[False] * _PACING_RETRIES, True):
+
+        def once(desk: Desk) -> Coroutine[Any, Any, pd.DataFrame]:
+            return request_bars(
+                desk,
+                contract,
+                request,
+                what_to_show=what_to_show,
+                use_rth=use_rth,
+                timeout_s=self.config.request_timeout_s,
+            )
+
+        try:
+            return await self._ask(ask, once)
+        except NoData:
+            bars = empty_bars()
+            bars.attrs = {"source": self.source, "delayed": False}
+            return bars
+
+    async def _ask(self, ask: Ask, once: Callable[[Desk], Coroutine[Any, Any, T]]) -> T:
+        """Return the answer to a request, repeated as long as what it ends in may pass."""
+        link, ends = self._made_link(), Counter[type[IBError]]()
+        while True:
+            await link.ready()
             try:
                 async with self._turns().turn(ask):
-                    bars = await request_bars(
-                        self._connected_ib(),
-                        contract,
-                        request,
-                        what_to_show=what_to_show,
-                        use_rth=use_rth,
-                        timeout_s=self.config.request_timeout_s,
-                    )
-            except PacingViolation:
-                if is_last:
+                    if link.is_ready:  # IB may have been lost while the limits were waited for
+                        return await self._believed(link, once, f"{ask.what_to_show} of {ask.contract}")
+            except IBError as error:
+                ends[type(error)] += 1
+                if ends[type(error)] >= _TRIES.get(type(error), 1):
                     raise
-                await self._turns().cool_down()
-            else:
-                break
-        bars.attrs["source"] = self.source
-        return bars
+                logger.debug("%s; repeating it", error)
+                await self._pause(error, ends[type(error)])
+
+    async def _believed(self, link: Link, once: Callable[[Desk], Coroutine[Any, Any, T]], what: str) -> T:
+        """Return the answer to a request; what IB says in trouble, or while it is reset, is not final."""
+        sent = asyncio.get_running_loop().time()
+        try:
+            return await link.answer(once(link.desk), what)
+        except RequestTimeout as error:
+            if link.health.believes(sent):
+                raise
+            raise Disconnected(f"{error}; IB was out of reach meanwhile") from error
+        except IBError as error:
+            if error.permanent and (doubt := await link.doubt(sent)):
+                raise Unavailable(f"{error}. That is not taken as final: {doubt}", code=error.code) from error
+            raise
+
+    async def _pause(self, error: IBError, tries: int) -> None:
+        if isinstance(error, PacingViolation):
+            await self._turns().cool_down()
+        elif isinstance(error, Unavailable):
+            await asyncio.sleep(_PAUSE_S * 2 ** (tries - 1))
 
     def _turns(self) -> Budget:
         if self._budget is None:
-            raise Disconnected(f"not connected to {self.config}; call connect()")
+            raise Disconnected(self._absent())
         return self._budget
 
-    async def _current_time(self) -> datetime:
-        loop, ib = asyncio.get_running_loop(), self._connected_ib()
-        async with self._clock_lock:
-            if self._clock_read and loop.time() - self._clock_read[0] < _CURRENT_TIME_SPACING_S:
-                return self._clock_read[1]
-            try:
-                told = await asyncio.wait_for(ib.reqCurrentTimeAsync(), _CURRENT_TIME_TIMEOUT_S)
-            except TimeoutError as error:
-                raise RequestTimeout(f"{self.config} did not tell its time; restart TWS or IB Gateway") from error
-            except ConnectionError as error:
-                raise Disconnected(f"{self.config}: the connection ended; connect again") from error
-            self._clock_read = (loop.time(), told.astimezone(UTC))
-            return self._clock_read[1]
+    def _made_link(self) -> Link:
+        if self._link is None:
+            raise Disconnected(self._absent())
+        return self._link
 
-    def _connected_ib(self) -> ib_insync.IB:
-        if self._ib is None or not self._ib.isConnected():
-            raise Disconnected(f"not connected to {self.config}; call connect()")
-        return self._ib
+    def _absent(self) -> str:
+        return f"not connected to {self.config}; call connect()"
 
     def _run(self, coroutine: Coroutine[Any, Any, T]) -> T:
         return self._running_thread(coroutine).run(coroutine)
@@ -288,7 +340,8 @@ class IBDataManager:
         return await asyncio.wrap_future(self._running_thread(coroutine).submit(coroutine))
 
     def _running_thread(self, coroutine: Coroutine[Any, Any, Any]) -> LoopThread:
-        if self._thread is None:
+        thread = self._thread
+        if thread is None:
             coroutine.close()
-            raise Disconnected(f"not connected to {self.config}; call connect()")
-        return self._thread
+            raise Disconnected(self._absent())
+        return thread

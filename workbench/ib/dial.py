@@ -8,6 +8,7 @@ from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
 from workbench.errors import ConnectionFailed, IBError
+from workbench.ib.resets import Region
 from workbench.ib.translate import to_error
 
 if TYPE_CHECKING:
@@ -18,6 +19,7 @@ logger = logging.getLogger(__name__)
 _CLIENT_ID_IN_USE = 326
 _CLIENT_IDS = 8
 _AFTER_TIMEOUT_S = 15.0
+_TAKEN = "%s: client id %d is already in use, by another program or by one that was killed a moment ago; took %d"
 _PORTS = {7497: "TWS paper", 7496: "TWS live", 4002: "IB Gateway paper", 4001: "IB Gateway live"}
 
 
@@ -30,6 +32,10 @@ class IBConnectionConfig:
     `paced` keeps IB's limits on requests; a gateway that enforces none needs it not. `market_data_lines` are the
     account's: half as many messages a second are allowed. `gateway_speed` is how many seconds of its own time a
     built-in gateway lets pass in one: limits run in that.
+
+    `patience_s` is how long requests wait, from its begin on, for the end of an outage: of the connection, of IB or of
+    its farms. After `watchdog_s` without a message the gateway is asked for a sign of life, and hung up on when it
+    gives none within `timeout` or ten seconds. `reset_region` tells when IB resets its servers; None is never.
     """
 
     host: str = "127.0.0.1"
@@ -41,6 +47,9 @@ class IBConnectionConfig:
     paced: bool = True
     market_data_lines: int = 100
     gateway_speed: float = 1.0
+    patience_s: float = 600.0
+    watchdog_s: float = 30.0
+    reset_region: Region | None = "america"
 
     @property
     def hold_s(self) -> float:
@@ -56,11 +65,14 @@ async def dial_any(config: IBConnectionConfig) -> ib_insync.IB:
     """Open a connection under the configured client id, or under one of the next when other programs hold it."""
     for client_id in range(config.client_id, config.client_id + _CLIENT_IDS):
         try:
-            return await dial(replace(config, client_id=client_id))
+            ib = await dial(replace(config, client_id=client_id))
         except ConnectionFailed as error:
             if error.code != _CLIENT_ID_IN_USE:
                 raise
-            logger.info("%s; trying the next one", error)
+            continue
+        if client_id != config.client_id:
+            logger.warning(_TAKEN, config, config.client_id, client_id)
+        return ib
     raise ConnectionFailed(
         f"{config}: the client ids {config.client_id} to {client_id} are all in use. End a program that holds one, or "
         "choose another with client_id under [ib] in workbench.toml, or WORKBENCH_IB__CLIENT_ID"
@@ -114,9 +126,13 @@ def _explain(config: IBConnectionConfig, error: Exception) -> str:
     )
 
 
-async def hang_up(ib: ib_insync.IB) -> None:
-    """Close a connection, on its own loop."""
+def hang_up(ib: ib_insync.IB) -> None:
+    """Close a connection, on its own loop, at once: also one whose other end no longer reads."""
+    transport = ib.client.conn.transport
     ib.disconnect()
+    if transport is not None:
+        transport.abort()
+    ib.wrapper.connectionClosed()  # what ib_insync itself leaves pending when it is our side that hangs up
 
 
 def source_of(account: str) -> str:

@@ -1,82 +1,243 @@
-"""One historical request to IB, and what came of it."""
+"""Historical requests to IB, and what came of each.
+
+ib_insync answers a time-out, a refusal and a message that it could not read alike: with an empty list, some of them
+after a minute. So the answers are taken from its decoder as the fields that IB sent and read strictly here; and the
+errors that IB tells about a request are kept with it. What comes of a request is its bars, or an `IBError` that says
+what happened: `NoData` is IB's word that it has nothing.
+"""
 
 from __future__ import annotations
 
 import asyncio
-from datetime import datetime
-from typing import TYPE_CHECKING
+from collections.abc import Callable, Sequence
+from contextlib import suppress
+from datetime import UTC, datetime
+from typing import TYPE_CHECKING, NamedTuple
 
+import numpy as np
 import pandas as pd
 
-from workbench.errors import Disconnected, RequestRefused, RequestTimeout
+from workbench.errors import (
+    Disconnected,
+    IBError,
+    InvalidBars,
+    NoData,
+    RequestTimeout,
+    Unavailable,
+    UnreadableAnswer,
+)
+from workbench.ib.codes import Reaction, explain
 from workbench.ib.plan import HistoryRequest
-from workbench.ib.translate import BAR_SIZES, format_end, is_confirmed_empty, to_bars, to_error, to_ib_contract
-from workbench.market.bars import empty_bars
+from workbench.ib.translate import BAR_SIZES, format_end, is_confirmed_empty, to_error, to_ib_contract
+from workbench.market.bars import COLUMNS, TIMESTAMP, VOLUME, to_table
 from workbench.market.contracts import Contract
+from workbench.market.timeframes import Timeframe
 
 if TYPE_CHECKING:
     import ib_insync
 
+_HISTORICAL_DATA, _HEAD_TIMESTAMP = 17, 88
+_BARS_FROM = 5
+"""The fields before the bars: message id, request id, begin, end, number of bars."""
+_UNKNOWN_VOLUME = -1.0
+_GOES_ON = (Reaction.INFORM, Reaction.MARKED, Reaction.RESUME)
+_WARNINGS = range(2100, 2200)
+
+
+class Note(NamedTuple):
+    """What IB told about a request that it answered nevertheless."""
+
+    code: int
+    text: str
+
+
+class Reply(NamedTuple):
+    """The fields of an answer, and what IB told beside it."""
+
+    fields: Sequence[str]
+    notes: Sequence[Note]
+
+
+class _Asked(NamedTuple):
+    """A request under way."""
+
+    what: str
+    reply: asyncio.Future[Sequence[str]]
+    notes: list[Note]
+
+
+class Desk:
+    """The requests under way on one connection, by their ids. It lives on the connection's loop."""
+
+    def __init__(self, ib: ib_insync.IB, source: str) -> None:
+        self.ib, self.source = ib, source
+        self._asked: dict[str, _Asked] = {}
+        handlers = ib.client.decoder.handlers
+        for message_id in (_HISTORICAL_DATA, _HEAD_TIMESTAMP):
+            handlers[message_id] = self._taking(handlers[message_id])
+        ib.errorEvent += self._on_error
+
+    @property
+    def messages(self) -> int:
+        """How many messages have come. Bytes do not count: after a broken length prefix they never become one."""
+        return self.ib.client.connectionStats().numMsgRecv if self.ib.isConnected() else -1
+
+    async def ask(
+        self, send: Callable[[int], None], cancel: Callable[[int], None], *, what: str, timeout_s: float
+    ) -> Reply:
+        """Send a request under a new id and return IB's answer; raise an `IBError` when there is none.
+
+        One that ends without an answer, by a time-out or because nobody waits any more, is cancelled at IB.
+        """
+        if not self.ib.isConnected():
+            raise _disconnected(what)
+        number, asked = self.ib.client.getReqId(), _Asked(what, asyncio.get_running_loop().create_future(), [])
+        self._asked[str(number)] = asked
+        try:
+            send(number)
+            async with asyncio.timeout(timeout_s):
+                return Reply(await asked.reply, asked.notes)
+        except TimeoutError as error:
+            raise RequestTimeout(
+                f"{what}: no answer within {timeout_s:g} s; ask for less, or try again later"
+            ) from error
+        finally:
+            del self._asked[str(number)]
+            if asked.reply.cancelled() and self.ib.isConnected():
+                cancel(number)
+
+    def end_all(self) -> None:
+        """Fail every request under way: the connection has ended."""
+        for asked in self._asked.values():
+            _fail(asked, _disconnected(asked.what))
+
+    def _taking(self, others: Callable[[Sequence[str]], None]) -> Callable[[Sequence[str]], None]:
+        """Return a handler of messages that takes those which answer our requests and leaves the others."""
+
+        def take(fields: Sequence[str]) -> None:
+            asked = self._asked.get(fields[1]) if len(fields) > 1 else None
+            if asked is None:
+                others(fields)
+            elif not asked.reply.done():
+                asked.reply.set_result(fields)
+
+        return take
+
+    def _on_error(self, number: int, code: int, text: str, _contract: object) -> None:
+        asked = self._asked.get(str(number))
+        if asked is None:
+            return
+        row = explain(code, text)
+        if code in _WARNINGS or (row is not None and row.reaction in _GOES_ON):
+            asked.notes.append(Note(code, text))
+        elif is_confirmed_empty(code, text):
+            _fail(asked, NoData(f"{asked.what}: IB has none ({text})", code=code))
+        else:
+            _fail(asked, to_error(code, text, request=asked.what))
+
+
+def _fail(asked: _Asked, error: IBError) -> None:
+    if not asked.reply.done():
+        asked.reply.set_exception(error)
+
+
+def _disconnected(what: str) -> Disconnected:
+    return Disconnected(f"{what}: the connection ended before the answer")
+
 
 async def request_bars(
-    ib: ib_insync.IB,
-    contract: Contract,
-    request: HistoryRequest,
-    *,
-    what_to_show: str,
-    use_rth: bool,
-    timeout_s: float,
+    desk: Desk, contract: Contract, request: HistoryRequest, *, what_to_show: str, use_rth: bool, timeout_s: float
 ) -> pd.DataFrame:
-    """Return the bars that IB answers with, the forming one included; an empty frame is IB's word that it has none.
+    """Return the bars that IB answers with, the forming one included; there is one at least.
 
-    Whatever else happens is an error: a subclass of `IBError`.
+    Its `attrs` tell the `source` of the connection, and whether the newest bars are `delayed`.
     """
-    from ib_insync.wrapper import RequestError
-
     what = f"{what_to_show} {request.timeframe} bars of {contract.symbol}"
-    clock = asyncio.get_running_loop()
-    started = clock.time()
-    try:
-        received = await ib.reqHistoricalDataAsync(
-            to_ib_contract(contract),
-            endDateTime=format_end(request.end),
-            durationStr=request.duration,
-            barSizeSetting=BAR_SIZES[request.timeframe.name],
-            whatToShow=what_to_show,
-            useRTH=use_rth,
-            formatDate=2,  # instants; text stamps follow the time zone of TWS
-            timeout=timeout_s,
+    client, asked_for = desk.ib.client, to_ib_contract(contract)
+
+    def send(number: int) -> None:
+        client.reqHistoricalData(
+            number,
+            asked_for,
+            format_end(request.end),
+            request.duration,
+            BAR_SIZES[request.timeframe.name],
+            what_to_show,
+            use_rth,
+            2,  # formatDate: instants; text stamps follow the time zone of TWS
+            False,  # noqa: FBT003  keepUpToDate
+            None,
         )
-    except RequestError as error:
-        if is_confirmed_empty(error.code, error.message):
-            return empty_bars()
-        raise to_error(error.code, error.message, request=what) from error
-    except ConnectionError as error:
-        raise Disconnected(f"{what}: the connection ended before the answer; connect again") from error
-    if received:
-        return to_bars(received)
-    # ib_insync gives an empty list for a time-out too.
-    if clock.time() - started >= timeout_s:
-        raise RequestTimeout(f"{what}: no answer within {timeout_s:.0f} s; ask for less, or try again later")
-    raise RequestRefused(f"{what}: IB answered without bars and without a reason")
+
+    reply = await desk.ask(send, client.cancelHistoricalData, what=what, timeout_s=timeout_s)
+    bars = decode_bars(reply.fields, request.timeframe, what=what)
+    bars.attrs = {"source": desk.source, "delayed": any(_is_marked(note) for note in reply.notes)}
+    return bars
+
+
+def _is_marked(note: Note) -> bool:
+    row = explain(note.code, note.text)
+    return row is not None and row.reaction is Reaction.MARKED
 
 
 async def request_head_timestamp(
-    ib: ib_insync.IB, contract: Contract, *, what_to_show: str, use_rth: bool, timeout_s: float
+    desk: Desk, contract: Contract, *, what_to_show: str, use_rth: bool, timeout_s: float
 ) -> datetime:
     """Return the earliest instant of which IB has data."""
-    from ib_insync.wrapper import RequestError
-
     what = f"head timestamp of {contract.symbol}"
-    asked = ib.reqHeadTimeStampAsync(to_ib_contract(contract), what_to_show, use_rth, 2)
+    client, asked_for, answered = desk.ib.client, to_ib_contract(contract), list[int]()
+
+    def send(number: int) -> None:
+        client.reqHeadTimeStamp(number, asked_for, what_to_show, use_rth, 2)
+        answered.append(number)
+
+    reply = await desk.ask(send, client.cancelHeadTimeStamp, what=what, timeout_s=timeout_s)
+    with suppress(ConnectionError):
+        client.cancelHeadTimeStamp(answered[0])  # answered ones count among the 50 until they are cancelled, too
     try:
-        answer = await asyncio.wait_for(asked, timeout_s)
-    except RequestError as error:
-        raise to_error(error.code, error.message, request=what) from error
-    except TimeoutError as error:
-        raise RequestTimeout(f"{what}: no answer within {timeout_s:.0f} s") from error
-    except ConnectionError as error:
-        raise Disconnected(f"{what}: the connection ended before the answer; connect again") from error
-    if not isinstance(answer, datetime):
-        raise RequestRefused(f"{what}: IB answered {answer!r}")
-    return answer
+        return datetime.fromtimestamp(int(reply.fields[2]), UTC)
+    except (IndexError, ValueError, OverflowError, OSError) as error:
+        raise UnreadableAnswer(f"{what}: IB answered {list(reply.fields[2:])}, which is no instant") from error
+
+
+def decode_bars(fields: Sequence[str], timeframe: Timeframe, *, what: str) -> pd.DataFrame:
+    """Return the bars of an answer with historical data, as its fields came over the wire.
+
+    IB marks what it does not know by -1 (the volume of quotes, a count) or 0 (the average price of an index): volume
+    becomes 0, average and bar_count become NaN. Raises `UnreadableAnswer` when the number of fields is not that of the
+    bars announced, when a field is no number, or when a bar breaks a rule of the data model: nothing of it is used.
+    """
+    try:
+        bars = _decode(fields)
+        to_table(bars, timeframe)
+    except (InvalidBars, ValueError, IndexError, OverflowError) as error:
+        raise UnreadableAnswer(f"{what}: IB's answer is broken and nothing of it was used ({error})") from error
+    if bars.empty:
+        raise Unavailable(f"{what}: IB answered without bars and without a reason")
+    return bars
+
+
+def _decode(fields: Sequence[str]) -> pd.DataFrame:
+    values, number = fields[_BARS_FROM:], int(fields[_BARS_FROM - 1])
+    width = 1 + len(COLUMNS)
+    if len(values) != number * width:
+        raise ValueError(f"{number} bars are announced, and {len(values)} fields come where a bar has {width}")
+    columns = [_numbers(values[place::width]) for place in range(1, width)]
+    bars = pd.DataFrame(dict(zip(COLUMNS, columns, strict=True)), index=_stamps(values[::width]))
+    bars[VOLUME] = bars[VOLUME].where(bars[VOLUME] != _UNKNOWN_VOLUME, 0.0)
+    bars["average"] = bars["average"].where(bars["average"] > 0)
+    bars["bar_count"] = bars["bar_count"].where(bars["bar_count"] >= 0)
+    return bars
+
+
+def _numbers(texts: Sequence[str]) -> np.ndarray:
+    return np.array(texts, dtype=str).astype(np.float64)
+
+
+def _stamps(texts: Sequence[str]) -> pd.DatetimeIndex:
+    """Return the bars' starts: instants as seconds, or a daily bar's date."""
+    if all(len(text) == len("yyyymmdd") for text in texts):
+        stamps = pd.to_datetime(list(texts), format="%Y%m%d").to_numpy()
+    else:
+        stamps = np.array([int(text) for text in texts], dtype="datetime64[s]")
+    return pd.DatetimeIndex(stamps, name=TIMESTAMP, tz="UTC").as_unit("us")

@@ -12,6 +12,8 @@ from collections.abc import Collection, Coroutine
 from concurrent.futures import Future, wait
 from typing import Any, TypeVar
 
+from workbench.errors import Disconnected
+
 T = TypeVar("T")
 
 _SLICE_S = 0.2
@@ -29,11 +31,17 @@ class LoopThread:
     def __init__(self, name: str) -> None:
         self._loop = asyncio.new_event_loop()
         self._thread = threading.Thread(target=self._run_loop, name=name, daemon=True)
+        self._submitting = threading.Lock()
+        self._is_closing = False
         self._thread.start()
 
     def submit(self, coroutine: Coroutine[Any, Any, T]) -> Future[T]:
-        """Start a coroutine on the loop."""
-        return asyncio.run_coroutine_threadsafe(coroutine, self._loop)
+        """Start a coroutine on the loop. Raises `Disconnected` when the loop is being closed."""
+        with self._submitting:  # whatever gets in before the closing is cancelled by it, and nothing is forgotten
+            if not self._is_closing:
+                return asyncio.run_coroutine_threadsafe(self._until_closed(coroutine), self._loop)
+        coroutine.close()
+        raise Disconnected("the connection is being closed; call connect()")
 
     def run(self, coroutine: Coroutine[Any, Any, T]) -> T:
         """Run a coroutine on the loop and wait for its result. Ctrl-C cancels it."""
@@ -50,12 +58,23 @@ class LoopThread:
 
     def close(self) -> None:
         """Cancel what still runs, then end the loop and its thread."""
-        if self._loop.is_closed():
-            return
+        with self._submitting:
+            if self._is_closing:
+                return
+            self._is_closing = True
         asyncio.run_coroutine_threadsafe(_cancel_others(), self._loop).result()
         self._loop.call_soon_threadsafe(self._loop.stop)
         self._thread.join()
         self._loop.close()
+
+    async def _until_closed(self, coroutine: Coroutine[Any, Any, T]) -> T:
+        """Return what the coroutine does; where `close` ends it, raise what its caller can understand."""
+        try:
+            return await coroutine
+        except asyncio.CancelledError:
+            if self._is_closing:
+                raise Disconnected("disconnect() was called before the answer came") from None
+            raise
 
     def _run_loop(self) -> None:
         asyncio.set_event_loop(self._loop)

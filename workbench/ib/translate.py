@@ -1,18 +1,13 @@
-"""The border with ib_insync: our contracts, timeframes and errors in its terms, and its bars in ours."""
+"""The border with ib_insync: our contracts, timeframes and times in its terms, and its errors in ours."""
 
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable
-from datetime import UTC, date, datetime
-from typing import TYPE_CHECKING, Any
-
-import numpy as np
-import pandas as pd
+from datetime import UTC, datetime
+from typing import TYPE_CHECKING
 
 from workbench.errors import IBError, InvalidInput, RequestRefused
 from workbench.ib.codes import Reaction, describe, explain
-from workbench.market.bars import COLUMNS, TIMESTAMP, empty_bars
 from workbench.market.contracts import Contract
 from workbench.market.timeframes import TIMEFRAMES, Timeframe, parse_timeframe
 
@@ -62,30 +57,6 @@ def to_ib_contract(contract: Contract) -> ib_insync.Contract:
     if contract.kind == "index":
         return Index(contract.symbol, contract.exchange, contract.currency)
     return Stock(contract.symbol, contract.exchange, contract.currency, primaryExchange=contract.primary_exchange)
-
-
-def to_bars(received: Iterable[Any]) -> pd.DataFrame:
-    """Return ib_insync's bars, asked for with formatDate=2, as a frame of ours.
-
-    IB marks what it does not know by -1 (the volume of quotes) or 0 (the average price of an index): volume
-    becomes 0, average and bar_count become NaN.
-    """
-    rows = [(bar.open, bar.high, bar.low, bar.close, bar.volume, bar.average, bar.barCount) for bar in received]
-    if not rows:
-        return empty_bars()
-    index = pd.DatetimeIndex([_to_moment(bar.date) for bar in received], name=TIMESTAMP).as_unit("us")
-    bars = pd.DataFrame(np.array(rows, dtype=np.float64), index=index, columns=list(COLUMNS))
-    bars["volume"] = bars["volume"].clip(lower=0)
-    bars["average"] = bars["average"].where(bars["average"] > 0)
-    bars["bar_count"] = bars["bar_count"].where(bars["bar_count"] >= 0)
-    return bars
-
-
-def _to_moment(stamp: date | datetime) -> datetime:
-    """Return a bar's start in UTC; a daily bar comes as a date."""
-    if isinstance(stamp, datetime):
-        return stamp.astimezone(UTC)
-    return datetime(stamp.year, stamp.month, stamp.day, tzinfo=UTC)
 
 
 def to_error(code: int, text: str, *, request: str) -> IBError:
