@@ -250,7 +250,7 @@ class _SeriesFill:
         if wanted is None:
             return []
         held = self._store.coverage(self._symbol, str(self.timeframe), what_to_show=self._prices.what_to_show)
-        return plan_requests(held.missing(wanted), self.timeframe, self._calendar)
+        return list(plan_requests(held.missing(wanted), self.timeframe, self._calendar))
 
     def _answer(self, request: HistoryRequest) -> None:
         """Fetch one answer and save it: what it settles as covered, the newest bars without that claim."""
