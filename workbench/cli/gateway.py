@@ -50,7 +50,8 @@ def gateway(
         float, typer.Option(metavar="SECONDS", help="How long 1000 historical bars take, in the gateway's time.")
     ] = 0.0,
     delayed: Annotated[
-        bool, typer.Option("--delayed", help="Act as an account without live market data: only delayed ticks.")
+        bool,
+        typer.Option("--delayed", help="Act as an account without live market data: 15 minutes late."),
     ] = False,
     control: Annotated[
         bool | None, typer.Option("--control/--no-control", help="Whether `workbench control` may drive it.")

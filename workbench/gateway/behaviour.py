@@ -18,7 +18,9 @@ class Behaviour:
 
     market_data: bool = True
     """Whether the account is subscribed to live market data. Without, real-time bars and live ticks are refused by
-    10089, and delayed ticks come after 10167."""
+    10089, delayed ticks come after 10167, and history ends `delay_s` ago, after 2188. That such an account cannot keep
+    bars up to date follows; by which code TWS says so is on no record: here it is 162 without permission, as TWS
+    answers history that an account may not have at all."""
 
     refuses_order_lists: bool = False
     """Whether lists of orders are refused by 321 with request id -1, as TWS does in read-only mode. A client that
@@ -40,6 +42,10 @@ class Behaviour:
 
     max_clients: int = 32
     """Clients at the same time. TWS's number; that it closes the next one without a word is not verified."""
+
+    def seen_until(self, now: float) -> float:
+        """Return the gateway time up to which the account sees the market at `now`."""
+        return now if self.market_data else now - self.delay_s
 
     def zone_of_dates(self, instrument_zone: str) -> ZoneInfo:
         """Return the zone of texts about an instrument."""

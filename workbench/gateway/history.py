@@ -81,9 +81,15 @@ class Schedule:
 
 
 def answer(
-    request: HistoricalRequest, instrument: Instrument, tape: Tape, now: float, zone: ZoneInfo | None = None
+    request: HistoricalRequest,
+    instrument: Instrument,
+    tape: Tape,
+    now: float,
+    zone: ZoneInfo | None = None,
+    *,
+    seen_until: float | None = None,
 ) -> History:
-    """Return the bars that a request asks for, as known at `now` (epoch seconds).
+    """Return the bars that a request asks for at `now`, as known at `seen_until`, by default the same (epoch seconds).
 
     Texts of time are in `zone`, the instrument's where None. Raises Refused.
     """
@@ -93,7 +99,7 @@ def answer(
     _check_known(end.instant, instrument, tape)
     begin = begin_of(duration, end.instant, hours(), use_rth=request.use_rth)
     _check_count(size, begin, end.instant, use_rth=request.use_rth)
-    known = AsOf(tape, hours(), now)
+    known = AsOf(tape, hours(), now if seen_until is None else seen_until)
     bars = bars_between(known, instrument.key, size, begin, end.instant, use_rth=request.use_rth)
     if not len(bars):
         raise Refused(no_data(instrument.symbol, request.contract.exchange, request.what_to_show))

@@ -203,7 +203,7 @@ def _encoded(wishes: Sequence[Wish], bars: Sequence[BarColumns], layout: Layout)
 def _without_trades(bars: BarColumns, known: AsOf, series: Series) -> BarColumns:
     """Mark a last bar that has begun and saw no trade yet."""
     last = int(bars.start[-1])
-    if series.size >= DAY or bars.count[-1] > 0:
+    if series.size >= DAY or bars.count[-1] > 0 or bars.volume[-1] > 0:
         return bars
     if known.span(last, series.size, use_rth=series.use_rth)[1] <= known.now:
         return bars

@@ -86,7 +86,7 @@ class Lines:
             request.req_id,
             Layout(instrument, self._client.version, delayed=not subscribed),
             now,
-            kind=kind_told(self.wanted, now, subscribed=subscribed),
+            kind=kind_told(self.wanted, self._gateway.behaviour.seen_until(now), subscribed=subscribed),
             snapshot=snapshot,
         )
         if snapshot:

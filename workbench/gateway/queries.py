@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterator
 from typing import TYPE_CHECKING, NamedTuple, NoReturn
 
@@ -9,16 +10,20 @@ from workbench.errors import GatewayError
 from workbench.gateway import answers, history
 from workbench.gateway.asof import SCHEDULE
 from workbench.gateway.contracts import STOCK, in_its_hours
+from workbench.gateway.durations import parse_end
+from workbench.gateway.hours import hours
 from workbench.gateway.keepup import Kept
 from workbench.gateway.pending import Answer
 from workbench.gateway.refusals import (
     DUPLICATE_QUERY,
+    NEWEST_LEFT_OUT,
     WHAT_TO_SHOW_INVALID,
     Notice,
     Refused,
     cancelled,
     historical,
     no_data,
+    no_permission,
 )
 from workbench.gateway.requests import HeadTimestampRequest, HistoricalRequest
 from workbench.gateway.rules import Asked, Counted, without_old
@@ -61,6 +66,8 @@ class Queries:
         except Refused as refused:
             reply = self._service_error(request.req_id, refused)
         self._admit(request, now, instrument)
+        if self._ends_early(request, now):
+            yield answers.error(request.req_id, NEWEST_LEFT_OUT, self._client.version)
         if reply.warning:
             yield reply.warning
         yield from self._in_time(request.req_id, reply, now)
@@ -114,9 +121,20 @@ class Queries:
         data = answers.historical_schedule(request.req_id, found.period, found.zone, found.sessions)
         return Reply(data, bars=len(found.sessions))
 
+    def _ends_early(self, request: HistoricalRequest, now: float) -> bool:
+        """Return whether an answer lacks the newest bars, for the account sees the market late."""
+        seen = self._gateway.behaviour.seen_until(now)
+        if seen == now or request.what_to_show == SCHEDULE:
+            return False
+        begin, end = math.ceil(seen), parse_end(request.end, now).instant
+        return begin < end and bool(hours().touching(begin, end, use_rth=request.use_rth))
+
     def _bars(self, request: HistoricalRequest, instrument: Instrument, now: float) -> Reply:
-        zone = self._gateway.behaviour.zone_of_dates(instrument.time_zone)
-        found = history.answer(request, instrument, self._gateway.tape, now, zone)
+        behaviour = self._gateway.behaviour
+        zone, seen = behaviour.zone_of_dates(instrument.time_zone), behaviour.seen_until(now)
+        found = history.answer(request, instrument, self._gateway.tape, now, zone, seen_until=seen)
+        if request.keep_up_to_date and not behaviour.market_data:
+            raise Refused(no_permission(instrument.primary_exchange, instrument.sec_type))
         found = without_old(found, self._gateway.rulebook.oldest_kept(request, now))
         if not len(found.bars):
             raise Refused(no_data(instrument.symbol, request.contract.exchange, request.what_to_show))

@@ -12,6 +12,11 @@ from dataclasses import dataclass
 HMDS = "Historical Market Data Service error message:"
 VALIDATING = "Error validating request.-'bK' : cause - "
 
+_SUBSCRIBE = (
+    "Requested market data requires additional subscription for API. See link in 'Market Data Connections' dialog "
+    "for more details."
+)
+
 NO_REQUEST = -1
 """The request id of a notice that belongs to no request."""
 
@@ -64,6 +69,15 @@ def _kind(what_to_show: str) -> str:
     return {"MIDPOINT": "MidPoint"}.get(what_to_show, what_to_show.capitalize())
 
 
+def no_permission(exchange: str, sec_type: str) -> Notice:
+    """Return the answer to history that the account may not have.
+
+    >>> no_permission("NYSE", "STK").text[:88]
+    'Historical Market Data Service error message:No market data permissions for NYSE STK. Re'
+    """
+    return historical(f"No market data permissions for {exchange} {sec_type}. {_SUBSCRIBE}")
+
+
 def cancelled(req_id: int) -> Notice:
     """Return what ends a historical request that its client cancelled."""
     return historical(f"API historical data query cancelled: {req_id}")
@@ -80,9 +94,7 @@ def no_live_ticks(symbol: str) -> Notice:
 
 
 def _unstreamed(symbol: str) -> str:
-    return (
-        f"The tape has no five-second bars of {symbol}, of which its live data are made: it lacks {symbol}/5sec.parquet"
-    )
+    return f"The tape has no five-second bars of {symbol}; give it {symbol}/5sec.parquet to stream"
 
 
 WHAT_TO_SHOW_INVALID = invalid("What to show field is missing or incorrect.")
@@ -112,11 +124,8 @@ DUPLICATE_QUERY = Notice(
 )
 TOO_MANY_TICKERS = Notice(101, "Max number of tickers has been reached.")
 TOO_MANY_MESSAGES = Notice(100, "Max rate of messages per second has been exceeded.")
-NO_TICKS = Notice(
-    10089,
-    "Requested market data requires additional subscription for API. See link in 'Market Data Connections' dialog "
-    "for more details.",
-)
+NO_TICKS = Notice(10089, _SUBSCRIBE)
+NEWEST_LEFT_OUT = Notice(2188, "Up-to-the-second historical data requires additional subscription for the API.")
 DELAYED_SHOWN = Notice(10167, "Requested market data is not subscribed. Displaying delayed market data.")
 FARMS = (
     Notice(2104, "Market data farm connection is OK:usfarm"),
