@@ -19,8 +19,8 @@ import pytest
 from workbench.gateway import rules
 from workbench.gateway.clock import GatewayClock
 from workbench.gateway.pending import AT_ONCE, Latency
-from workbench.gateway.rulebook import Rulebook
-from workbench.gateway.rules import RULES
+from workbench.gateway.rulebook import Rulebook, no_rules
+from workbench.gateway.rules import GUARDS, RULES
 from workbench.gateway.server import GatewayServer
 from workbench.gateway.serving import running
 from workbench.gateway.simulated import SimulatedTape
@@ -30,6 +30,7 @@ if TYPE_CHECKING:
 
 FRIDAY_NOON = datetime(2026, 11, 20, 12, 0, 2, tzinfo=ZoneInfo("America/New_York"))
 PACING = (162, "Historical Market Data Service error message:Historical data request pacing violation")
+LINES = (101, "Max number of tickers has been reached.")
 SIMULTANEOUS = (322, "Error processing request:Only 50 simultaneous API historical data requests")
 
 
@@ -166,7 +167,7 @@ def test_the_sixty_first_request_for_small_bars_in_ten_minutes_is_refused() -> N
             hand.seconds = 1600
             assert await it.bars(stock(), earlier(60))
 
-    against(conversation)
+    against(conversation, rules.TEN_MINUTES)
 
 
 def test_a_request_for_both_quotes_counts_twice() -> None:
@@ -265,7 +266,7 @@ def test_real_time_bars_and_market_data_share_the_lines_of_the_account() -> None
 
             second.ib.reqRealTimeBars(stock("MSFT"), 5, "TRADES", True)
             await second.settled()
-            assert second.taken_errors() == [(101, "Max number of tickers has been reached.")]
+            assert second.taken_errors() == [LINES]
             first.ib.cancelRealTimeBars(live[0])
             await first.settled()
             second.ib.reqMktData(stock("MSFT"))
@@ -307,7 +308,26 @@ def test_the_fifty_first_message_of_a_second_is_refused_and_the_third_break_ends
             assert fast.taken_errors()[:2] == [rate, rate]
             assert await other.bars(stock(), earlier(1))
 
-    against(conversation)
+    against(conversation, rules.MESSAGES)
+
+
+@pytest.mark.parametrize(("guard", "told"), list(zip(GUARDS, (LINES, SIMULTANEOUS), strict=True)))
+def test_what_one_client_holds_is_bounded_where_no_limits_are_in_force_and_the_others_hold_theirs(
+    guard: rules.Rule, told: tuple[int, str]
+) -> None:
+    async def conversation(gateway: GatewayServer, hand: Hand) -> None:
+        async with client(gateway, 1) as first, client(gateway, 2) as second:
+            for it, count in ((first, 3), (second, 2)):
+                for number, symbol in enumerate(symbols()[:count]):
+                    if guard.counted is rules.Counted.LINES:
+                        it.ib.reqRealTimeBars(stock(symbol), 5, "TRADES", True)
+                    else:
+                        it.ib.client.reqHeadTimeStamp(9000 + number, stock(symbol), "TRADES", True, 2)
+                await it.settled()
+            assert (first.errors, second.errors) == ([told], [])
+
+    assert guard in no_rules().rules
+    against(conversation, replace(guard, limit=2))
 
 
 def test_small_bars_older_than_six_months_are_no_data_and_longer_bars_of_that_time_are_there() -> None:
