@@ -6,6 +6,7 @@
     │   ├── InvalidSymbol
     │   ├── InvalidInterval
     │   ├── InvalidBars         bars that break a rule of the data model; names the row
+    │   ├── InvalidIndicator
     │   └── InvalidSettings
     ├── StoreError              the parquet store or the database
     │   ├── CorruptPart         a part that cannot be read; says how to repair it
@@ -60,6 +61,10 @@ class InvalidBars(InvalidInput):
     """Bars that break a rule of the data model."""
 
 
+class InvalidIndicator(InvalidInput):
+    """An indicator whose function, parameters or inputs do not exist."""
+
+
 class InvalidSettings(InvalidInput):
     """A setting that is malformed or contradicts another."""
 
@@ -71,25 +76,34 @@ class StoreError(WorkbenchError):
 class CorruptPart(StoreError):
     """A parquet part that cannot be read.
 
-    `path` is the part. Its content is neither empty nor lost: nothing overwrites it.
+    `path` is the part. Its content is neither empty nor lost: nothing overwrites it. Reading it changes nothing; a
+    backfill puts it aside and fetches its period again.
     """
 
     def __init__(self, path: Path, reason: str) -> None:
         self.path = path
         super().__init__(
-            f"{path} cannot be read ({reason}). Nothing was changed. To repair: move the file away, then fetch its "
-            f"period again: workbench backfill '{path.parent.parent.name}' -t {path.parent.stem} {_period(path.stem)}"
+            f"{path} cannot be read ({reason}). Nothing was changed. To repair, fetch its period again; the backfill "
+            f"sets the unreadable file aside: workbench backfill {_repair(path)}"
         )
 
 
+def _repair(path: Path) -> str:
+    """Return the arguments of a backfill that fetch a part's period, a year or a month, again."""
+    timeframe, _, what_to_show = path.parent.stem.partition("-")
+    prices = f" --what-to-show {what_to_show}" if what_to_show else ""
+    return f"'{path.parent.parent.name}' -t {timeframe}{prices} {_period(path.stem)}"
+
+
 def _period(part: str) -> str:
-    """Return the options of a backfill that fetch a part's period, a year or a month, again."""
+    """Return the bounds of a part's period; as instants, for a date would be the exchange's."""
     year, _, month = part.partition("-")
     if not (year.isdigit() and (month.isdigit() or not month)):
         return "--since FIRST --until AFTER"
     begin = int(year) * 12 + int(month or 1) - 1
     end = begin + (1 if month else 12)
-    return " ".join(f"--{bound} {at // 12}-{at % 12 + 1:02d}-01" for bound, at in (("since", begin), ("until", end)))
+    bounds = (("since", begin), ("until", end))
+    return " ".join(f"--{bound} {at // 12}-{at % 12 + 1:02d}-01T00:00Z" for bound, at in bounds)
 
 
 class SourceMismatch(StoreError):

@@ -7,17 +7,16 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
-from datetime import UTC, datetime, time
+from datetime import datetime
 
 import numpy as np
 import numpy.typing as npt
 import pandas as pd
 
+from workbench.market.aggregate.grid import Grid, Seconds
 from workbench.market.bars import COLUMNS, TIMESTAMP
-from workbench.market.sessions import EXCHANGE_ZONE, session_calendar
 from workbench.market.timeframes import TIMEFRAMES, Timeframe, parse_timeframe
 
-Seconds = npt.NDArray[np.int64]
 Floats = npt.NDArray[np.float64]
 
 
@@ -70,35 +69,6 @@ def columns_of(frames: Sequence[pd.DataFrame]) -> BarColumns:
         count=np.where(count >= 0, count, np.nan),
         received=np.ones(len(bars), dtype=np.int64),
     )
-
-
-class Grid:
-    """The bars that the exchange's sessions are cut into, over the sessions that some bars lie in."""
-
-    def __init__(self, first: int, last: int, *, use_rth: bool = True) -> None:
-        begin, end = datetime.fromtimestamp(first, UTC), datetime.fromtimestamp(last + 1, UTC)
-        sessions = session_calendar(use_rth=use_rth).during(begin, end, TIMEFRAMES["5sec"])
-        midnights = [datetime.combine(one.label, time(), EXCHANGE_ZONE) for one in sessions]
-        self.begins, self.ends, self.labels, self._midnights = (
-            np.array([int(moment.timestamp()) for moment in moments], dtype=np.int64)
-            for moments in (
-                [one.begin for one in sessions], [one.end for one in sessions], [one.label_utc for one in sessions],
-                midnights,
-            )
-        )  # fmt: skip
-
-    def session(self, starts: Seconds) -> Seconds:
-        """Return the number of the session that each start lies in, -1 for those outside of all."""
-        numbers = np.searchsorted(self.begins, starts, side="right") - 1
-        if not len(self.ends):
-            return numbers
-        return np.where(starts < self.ends[numbers], numbers, -1)
-
-    def cut(self, starts: Seconds, timeframe: Timeframe) -> tuple[Seconds, Seconds]:
-        """Return begin and end of the bar that each start, inside a session, lies in."""
-        numbers = self.session(starts)
-        steps = starts - (starts - self._midnights[numbers]) % timeframe.seconds
-        return np.maximum(steps, self.begins[numbers]), np.minimum(steps + timeframe.seconds, self.ends[numbers])
 
 
 def aggregate_columns(

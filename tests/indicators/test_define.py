@@ -1,0 +1,139 @@
+from __future__ import annotations
+
+import pickle
+import tomllib
+from pathlib import Path
+
+import numpy as np
+import polars as pl
+import pytest
+import talib
+
+from tests.indicators.bars import HARD, real_bars_of
+from workbench.errors import InvalidIndicator
+from workbench.indicators.checks import check_lookahead, check_warmup
+from workbench.indicators.define import check_suite, own_indicator, parse_indicators, talib_indicator
+from workbench.indicators.engine import IndicatorEngine
+from workbench.indicators.suite import STOCH_RSI_TRADINGVIEW, SUITE
+
+
+@pytest.mark.parametrize(
+    ("name", "function", "parameters"),
+    [
+        ("sma_20", "SMA", {"timeperiod": 20}),
+        ("ema_9", "EMA", {"timeperiod": 9}),
+        ("adx_14", "ADX", {"timeperiod": 14}),
+        ("macd_5_35_5", "MACD", {"fastperiod": 5, "slowperiod": 35, "signalperiod": 5}),
+        ("ht_dcperiod", "HT_DCPERIOD", {}),
+        ("bbands_20_2.5", "BBANDS", {"timeperiod": 20, "nbdevup": 2.5, "nbdevdn": 2.0, "matype": 0}),
+    ],
+)
+def test_a_name_says_function_and_parameters(name: str, function: str, parameters: dict[str, float]) -> None:
+    indicator = talib_indicator(name)
+
+    assert (indicator.function, dict(indicator.parameters)) == (function, parameters)
+
+
+def test_outputs_are_named_after_the_indicator_unless_they_are_named() -> None:
+    assert talib_indicator("sma_20").outputs == ("sma_20",)
+    assert talib_indicator("aroon_14").outputs == ("aroon_14_aroondown", "aroon_14_aroonup")
+    assert talib_indicator("a", "AROON", outputs="down up").outputs == ("down", "up")
+
+
+@pytest.mark.parametrize(
+    ("make", "hint"),
+    [
+        (lambda: talib_indicator("smaa_20"), "did you mean SMA"),
+        (lambda: talib_indicator("fast", "ENA", timeperiod=9), "did you mean EMA"),
+        (lambda: talib_indicator("fast", "EMA", timeperoid=9), "did you mean timeperiod"),
+        (lambda: talib_indicator("fast", "EMA", timeperiod=9.5), "not a whole number"),
+        (lambda: talib_indicator("fast", "EMA", timeperiod=True), "not a number"),
+        (lambda: talib_indicator("fast", "EMA", timeperiod=-3), "refuses"),
+        (lambda: talib_indicator("sma_20_30"), "not 2 numbers"),
+        (lambda: talib_indicator("ad_5"), "AD has no parameters"),
+        (lambda: talib_indicator("a", "ADX", inputs="close"), "takes 3 columns, such as high low close"),
+        (lambda: talib_indicator("a", "AROON", outputs="down"), "name as many outputs"),
+        (lambda: parse_indicators({"sma_20": 20}), "write {} or a table"),
+        (lambda: parse_indicators({"x": {"expression": "close +"}}), "cannot be read"),
+        (lambda: parse_indicators({"x": {"expression": "close", "window": 3}}), "has no window"),
+        (lambda: check_suite([talib_indicator("x", "SMA", inputs="clsoe")], ["close"]), "did you mean close"),
+        (lambda: check_suite([talib_indicator("sma_20"), talib_indicator("sma_20")], ["close"]), "there already"),
+    ],
+)
+def test_a_wrong_definition_is_refused_with_the_nearest_right_one(make, hint: str) -> None:  # type: ignore[no-untyped-def]
+    with pytest.raises(InvalidIndicator, match=hint):
+        make()
+
+
+def test_a_table_of_the_settings_defines_indicators() -> None:
+    table = tomllib.loads("""
+        sma_100 = {}
+        fast = { function = "EMA", timeperiod = 9 }
+        spread = { expression = "(high - low) / close" }
+    """)
+    engine = IndicatorEngine((*SUITE, *parse_indicators(table)))
+    bars = HARD["a walk"]
+
+    values = engine.calculate(bars)
+
+    close = bars["close"].to_numpy()
+    np.testing.assert_array_equal(values["sma_100"], talib.SMA(close, 100))
+    np.testing.assert_array_equal(values["fast"], talib.EMA(close, 9))
+    np.testing.assert_array_equal(values["spread"], (bars["high"] - bars["low"]) / bars["close"])
+
+
+def test_an_expression_of_polars_is_an_indicator() -> None:
+    gap = own_indicator("gap", pl.col("open") / pl.col("close").shift(1) - 1, inputs="open close", warm_up=1)
+    bars = HARD["a walk"]
+
+    values = IndicatorEngine([gap]).calculate(bars)["gap"]
+
+    np.testing.assert_allclose(values, bars["open"] / bars["close"].shift(1) - 1, rtol=1e-15)
+
+
+def test_one_that_gives_another_number_of_rows_is_refused() -> None:
+    short = own_indicator("short", lambda close: close[1:], inputs="close")
+
+    with pytest.raises(ValueError, match=r"must give 1 columns of 700 rows; it gave \(699,\)"):
+        IndicatorEngine([short]).calculate(HARD["a walk"])
+
+
+def test_definitions_survive_pickling() -> None:
+    assert pickle.loads(pickle.dumps(SUITE)) == SUITE
+
+
+def test_tradingviews_form_of_stochrsi_is_its_definition() -> None:
+    bars = HARD["a walk"]
+    rsi = talib.RSI(bars["close"].to_numpy(), 14)
+    expected_k = np.full(len(bars), np.nan)
+    raw = [
+        100 * (rsi[i] - min(rsi[i - 13 : i + 1])) / (max(rsi[i - 13 : i + 1]) - min(rsi[i - 13 : i + 1]))
+        for i in range(27, 700)
+    ]
+    expected_k[29:] = [sum(raw[i - 2 : i + 1]) / 3 for i in range(2, len(raw))]
+
+    values = IndicatorEngine((*SUITE, STOCH_RSI_TRADINGVIEW)).calculate(bars)
+
+    np.testing.assert_allclose(values["stochrsi_tv_k"], expected_k, rtol=1e-9, atol=1e-9)
+    # From bar 31 on it is TA-Lib's as well.
+    np.testing.assert_allclose(values["stochrsi_tv_d"].iloc[31:], values["stoch_d"].iloc[31:], rtol=1e-9, atol=1e-9)
+
+
+@pytest.mark.parametrize("function", talib.get_functions())
+def test_no_function_of_talib_looks_ahead_and_each_warms_up_as_stated(real_bars: Path, function: str) -> None:
+    bars = real_bars_of(real_bars).assign(periods=9.0)
+    if function in {"ACOS", "ASIN", "COSH", "EXP", "SINH"}:
+        bars = bars / 1000
+    indicator = talib_indicator(function.lower())
+
+    assert check_lookahead(indicator, bars, cuts=20)
+    warm_up = check_warmup(indicator, bars)
+    assert warm_up.first_value == indicator.warm_up == warm_up.stated
+
+
+@pytest.mark.parametrize("number", range(len(SUITE)), ids=[one.name for one in SUITE])
+def test_the_suite_does_not_look_ahead_and_warms_up_as_stated(real_bars: Path, number: int) -> None:
+    suite = SUITE[: number + 1]
+
+    assert check_lookahead(suite, real_bars_of(real_bars))
+    assert check_warmup(suite, real_bars_of(real_bars))
