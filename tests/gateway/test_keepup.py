@@ -161,13 +161,13 @@ def test_updates_are_what_was_streamed_even_where_history_is_revised() -> None:
 
 
 class Watched:
-    """A tape that counts how often it is read, and how many bars it gives."""
+    """A tape that counts how often it is read, how many bars it gives, and how long an interval is asked for."""
 
     account = "TEST"
     instruments = tape().instruments
 
     def __init__(self) -> None:
-        self.reads = self.rows = 0
+        self.reads = self.rows = self.longest = 0
 
     def head(self, symbol: str, *, use_rth: bool) -> int | None:
         return tape().head(symbol, use_rth=use_rth)
@@ -175,6 +175,7 @@ class Watched:
     def bars(self, symbol: str, step: int, begin: int, end: int, *, use_rth: bool) -> BarColumns:
         found = tape().bars(symbol, step, begin, end, use_rth=use_rth)
         self.reads, self.rows = self.reads + 1, self.rows + len(found)
+        self.longest = max(self.longest, end - begin)
         return found
 
 
@@ -215,3 +216,19 @@ def test_a_tick_reads_no_more_of_the_tape_late_in_the_day(bar_size: str, use_rth
 
         assert reads <= 8
         assert rows <= 60
+
+
+@pytest.mark.parametrize("bar_size", ["5 secs", "1 min", "1 hour"])
+def test_in_a_closed_market_a_tick_reads_no_more_than_a_bar(bar_size: str) -> None:
+    watched, kept, friday = Watched(), wish("AAPL", bar_size), at("2026-11-20 15:59:58")
+    up_to_date = KeptUp(watched, 5)
+    up_to_date.keep("client", 7, kept, friday // kept.size * kept.size, since=friday)
+    assert told(up_to_date, friday + 2)
+    assert not told(up_to_date, at("2026-11-20 20:00"))
+    watched.longest = 0
+
+    for moment in range(at("2026-11-20 20:00:05"), at("2026-11-20 20:10"), 5):
+        assert not told(up_to_date, moment)
+
+    assert watched.longest <= kept.size + 5
+    assert told(up_to_date, at("2026-11-23 09:30:05"))

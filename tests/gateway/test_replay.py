@@ -146,10 +146,9 @@ def test_five_second_bars_are_the_truth_of_the_sessions_that_they_hold(
     assert bars.volume.sum() == 468_000
     assert bars.high.max() == 10
     assert [record.getMessage() for record in caplog.records] == [
-        "AAPL: 390 of 390 bars of 1min differ from those made of 5sec (first 2026-11-16 09:30:00); the latter are "
-        "served, as they are streamed",
-        "AAPL: 1 of 1 bars of 1day differ from those made of 5sec (first 2026-11-16); the latter are served, as they "
-        "are streamed",
+        "AAPL: 390 of 390 bars of 1min differ from those made of shorter ones (first 2026-11-16 09:30:00); the latter "
+        "are served",
+        "AAPL: 1 of 1 bars of 1day differ from those made of shorter ones (first 2026-11-16); the latter are served",
     ]
 
 

@@ -75,7 +75,7 @@ class Wish(NamedTuple):
 
 
 class News(NamedTuple):
-    """The bodies of all bars from the begin of a wish on, and where the last one begins."""
+    """The bodies of all bars from the begin of a wish on, and where the next ones are looked for."""
 
     bodies: list[bytes]
     begin: int
@@ -83,7 +83,7 @@ class News(NamedTuple):
 
 @dataclass(slots=True)
 class _Progress:
-    """How far a client has been told: the begin of its newest bar, and the message that told it.
+    """How far a client has been told: where its next bars are looked for, and the last message.
 
     Nothing is told before `since`, in gateway time: until then its first answer is still under way.
     """
@@ -181,12 +181,19 @@ class KeptUp:
 
 
 def _read(known: AsOf, series: Series, begin: int) -> tuple[BarColumns, int]:
-    """Return the bars of a series from `begin` on, and the begin of the last."""
+    """Return the bars of a series from `begin` on, and where the next look-up begins.
+
+    That is with the last bar while it is unfinished, else with the first that can still come: in a closed market, or
+    where nobody trades for long, there is nothing to read again and again.
+    """
     symbol, size, use_rth = series
-    bars = bars_between(known, symbol, size, begin, math.ceil(known.now), use_rth=use_rth)
-    if not len(bars):
-        return bars, begin
-    return _without_trades(bars, known, series), begin_of_bar(hours(), int(bars.start[-1]), size, use_rth=use_rth)
+    now = math.ceil(known.now)
+    bars = bars_between(known, symbol, size, begin, now, use_rth=use_rth)
+    if size >= DAY:
+        return bars, begin_of_bar(hours(), int(bars.start[-1]), size, use_rth=use_rth) if len(bars) else begin
+    if len(bars) and known.span(last := int(bars.start[-1]), size, use_rth=use_rth)[1] > known.now:
+        return _without_trades(bars), last
+    return bars, max(begin, now - size)
 
 
 def _encoded(wishes: Sequence[Wish], bars: Sequence[BarColumns], layout: Layout) -> Iterator[list[bytes]]:
@@ -200,12 +207,9 @@ def _encoded(wishes: Sequence[Wish], bars: Sequence[BarColumns], layout: Layout)
     return (list(islice(bodies, len(it))) for it in bars)
 
 
-def _without_trades(bars: BarColumns, known: AsOf, series: Series) -> BarColumns:
-    """Mark a last bar that has begun and saw no trade yet."""
-    last = int(bars.start[-1])
-    if series.size >= DAY or bars.count[-1] > 0 or bars.volume[-1] > 0:
-        return bars
-    if known.span(last, series.size, use_rth=series.use_rth)[1] <= known.now:
+def _without_trades(bars: BarColumns) -> BarColumns:
+    """Mark an unfinished last bar that saw no trade yet."""
+    if bars.count[-1] > 0 or bars.volume[-1] > 0:
         return bars
     rows = np.arange(len(bars)) == len(bars) - 1
     return replace(

@@ -139,8 +139,8 @@ class Layers:
         own = select(own, ~np.logical_and.reduce(same))
         if len(own):
             first = _date(_sessions(own, step)) if step >= DAY else _at(own.start)
-            self._say(f"{len(own)} of {len(made)} bars of {timeframe(step)} differ from those made of {self._truth} "
-                      f"(first {first}); the latter are served, as they are streamed")  # fmt: skip
+            self._say(f"{len(own)} of {len(made)} bars of {timeframe(step)} differ from those made of shorter ones "
+                      f"(first {first}); the latter are served")  # fmt: skip
 
     @property
     def _truth(self) -> str:

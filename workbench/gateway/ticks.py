@@ -147,7 +147,10 @@ def shares_of(volume: float, count: int) -> list[float]:
 
 
 class Quotes:
-    """The ticks of one contract from an instant on."""
+    """The ticks of one contract from an instant on.
+
+    What the tape needs for it is made ready now: many new ones shall not hold up a tick.
+    """
 
     def __init__(self, known: AsOf, instrument: Instrument) -> None:
         self.instrument = instrument
@@ -155,6 +158,9 @@ class Quotes:
         self._calendar: Hours = known.calendar
         self._begin_at(int(known.now // STEP) * STEP)
         self._told = self._day
+        streamed(self._tape, known.now).bars(
+            instrument.key, STEP, self._following, self._following + STEP, use_rth=False
+        )
 
     def skip(self, now: float) -> None:
         """Go on with the bar that starts at `now`; the next trade tells what the day has become in between."""
