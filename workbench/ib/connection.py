@@ -124,6 +124,13 @@ class IBDataManager:
         self._listeners.append(listener)
         return lambda: self._listeners.remove(listener)
 
+    def streams_renewed(self) -> None:
+        """Know that whoever has live streams has requested them again, or seen that they flow."""
+        self._run(self._streams_renewed())
+
+    async def _streams_renewed(self) -> None:
+        self._made_link().streams_renewed()
+
     def _opened_ledger(self, account: str) -> Ledger:
         if self._open_ledger is not None and self.config.paced:
             return self._open_ledger(account)
@@ -311,7 +318,7 @@ class IBDataManager:
             raise Disconnected(f"{error}; IB was out of reach meanwhile") from error
         except IBError as error:
             if error.permanent and (doubt := await link.doubt(sent)):
-                raise Unavailable(f"{error}. That is not taken as final: {doubt}", code=error.code) from error
+                raise Unavailable(f"{error}. That is not taken as final: {doubt}") from error
             raise
 
     async def _pause(self, error: IBError, tries: int) -> None:

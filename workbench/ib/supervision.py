@@ -159,7 +159,6 @@ class Link:
     async def _tell_time(self) -> datetime:
         ib, self._clock_asked = self.desk.ib, asyncio.get_running_loop().time()
         try:
-            #
             told = await asyncio.wait_for(ib.reqCurrentTimeAsync(), min(_CURRENT_TIME_TIMEOUT_S, self._config.timeout))
         except TimeoutError as error:
             raise RequestTimeout(f"{self._config} did not tell its time; restart TWS or IB Gateway") from error
