@@ -6,11 +6,13 @@ from pathlib import Path
 
 import numpy as np
 import pandas as pd
+import polars as pl
 import pytest
 import talib
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from tests.indicators.bars import make_bars, walk
 from workbench.errors import InvalidBars
 from workbench.indicators.engine import IndicatorEngine
 from workbench.indicators.suite import COLUMNS, SUITE
@@ -34,18 +36,6 @@ WARM_UP = {
     "sma_200": 199,
 }
 """The row of each column's first value, as TA-Lib's documentation and sources have it."""
-
-
-def make_bars(closes: np.ndarray, wick: float = 0.5) -> pd.DataFrame:
-    opens = np.roll(closes, 1)
-    opens[:1] = closes[:1]
-    index = pd.date_range("2026-01-05 14:30", periods=len(closes), freq="15min", tz="UTC", name="timestamp")
-    highs, lows = np.maximum(opens, closes) + wick, np.minimum(opens, closes) - wick
-    return pd.DataFrame({"open": opens, "high": highs, "low": lows, "close": closes, "volume": 1000.0}, index=index)
-
-
-def walk(rows: int, seed: int = 1, start: float = 100.0) -> np.ndarray:
-    return start * np.exp(np.cumsum(np.random.default_rng(seed).normal(0, 0.004, rows)))
 
 
 def calculate(bars: pd.DataFrame) -> pd.DataFrame:
@@ -188,3 +178,69 @@ def test_what_is_no_frame_is_refused() -> None:
 def test_a_missing_column_is_named() -> None:
     with pytest.raises(InvalidBars, match="high is missing"):
         calculate(make_bars(walk(100)).drop(columns="high"))
+
+
+def to_polars(bars: pd.DataFrame) -> pl.DataFrame:
+    return pl.from_pandas(bars.reset_index())
+
+
+def test_polars_in_gives_polars_out_with_the_same_values() -> None:
+    bars = make_bars(walk(300))
+
+    values = IndicatorEngine.calculate_all_indicators(to_polars(bars))
+
+    assert isinstance(values, pl.DataFrame)
+    assert values.columns == ["timestamp", *bars.columns, *SPECIFIED]
+    for name in SPECIFIED:
+        np.testing.assert_array_equal(values[name].to_numpy(), calculate(bars)[name].to_numpy())
+
+
+def test_polars_bars_are_checked_like_pandas() -> None:
+    bars = to_polars(make_bars(walk(100)))
+
+    with pytest.raises(InvalidBars, match="oldest first"):
+        IndicatorEngine.calculate_all_indicators(bars.reverse())
+    with pytest.raises(InvalidBars, match=r"row 7 .*no finite close"):
+        IndicatorEngine.calculate_all_indicators(
+            bars.with_columns(close=pl.when(pl.int_range(100) == 7).then(None).otherwise("close"))
+        )
+    with pytest.raises(InvalidBars, match="column timestamp"):
+        IndicatorEngine.calculate_all_indicators(bars.drop("timestamp"))
+
+
+UNIVERSE = {
+    symbol: make_bars(walk(rows, seed)) for seed, (symbol, rows) in enumerate({"A": 260, "B": 1, "C": 400}.items())
+}
+
+
+@pytest.mark.parametrize("kind", ["pandas", "polars"])
+def test_over_a_universe_each_symbol_has_its_own_values(kind: str) -> None:
+    frame = pd.concat(
+        [bars.reset_index().assign(symbol=symbol) for symbol, bars in UNIVERSE.items()], ignore_index=True
+    )
+
+    values = IndicatorEngine().calculate_universe(frame if kind == "pandas" else pl.from_pandas(frame))
+
+    together = values if isinstance(values, pd.DataFrame) else values.to_pandas()
+    for symbol, bars in UNIVERSE.items():
+        alone = calculate(bars)[SPECIFIED]
+        np.testing.assert_array_equal(together.loc[together["symbol"] == symbol, SPECIFIED], alone)
+
+
+def test_a_universe_in_disorder_is_refused() -> None:
+    frame = pd.concat(
+        [bars.reset_index().assign(symbol=symbol) for symbol, bars in UNIVERSE.items()], ignore_index=True
+    )
+
+    with pytest.raises(InvalidBars, match="do not lie together"):
+        IndicatorEngine().calculate_universe(pd.concat([frame, frame.iloc[:1]]))
+    with pytest.raises(InvalidBars, match="oldest first"):
+        IndicatorEngine().calculate_universe(frame.iloc[[1, 0, *range(2, len(frame))]])
+    with pytest.raises(InvalidBars, match="a column symbol"):
+        IndicatorEngine().calculate_universe(frame.drop(columns="symbol"))
+    assert IndicatorEngine().calculate_universe(frame.iloc[:0]).empty
+
+
+def test_an_engine_without_a_store_says_so() -> None:
+    with pytest.raises(InvalidBars, match="no store"):
+        IndicatorEngine().calculate_indicators_cached("AAPL", "15min")

@@ -158,7 +158,7 @@ def _sealed(table: pa.Table) -> bytes:
     sink = pa.BufferOutputStream()
     with pa.ipc.new_stream(sink, table.schema) as writer:
         writer.write_table(table)
-    content = sink.getvalue().to_pybytes()
+    content: bytes = sink.getvalue().to_pybytes()
     return zlib.crc32(content).to_bytes(_CHECKSUM, "big") + content
 
 

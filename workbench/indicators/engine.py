@@ -4,16 +4,15 @@ from __future__ import annotations
 
 import threading
 from collections import OrderedDict
-from collections.abc import Callable, Hashable, Sequence
-from itertools import pairwise
-from typing import TYPE_CHECKING, TypeVar
+from collections.abc import Callable, Hashable, Mapping, Sequence
+from typing import TYPE_CHECKING, Any, TypeVar
 
 import numpy as np
 import numpy.typing as npt
 import pandas as pd
 
 from workbench.errors import InvalidBars
-from workbench.indicators.batch import compute
+from workbench.indicators.batch import compute, compute_runs
 from workbench.indicators.cache import IndicatorCache, Version
 from workbench.indicators.define import check_suite
 from workbench.indicators.growing import GrowingValues
@@ -83,17 +82,10 @@ class IndicatorEngine:
 
         A column `symbol` says whose a row is; the rows of a symbol lie together, oldest first.
         """
-        codes = _column(bars, "symbol")
-        edges: npt.NDArray[np.int64] = np.flatnonzero(codes[1:] != codes[:-1]) + 1
-        bounds = [0, *edges.tolist(), len(codes)] if len(codes) else []
-        if len(bounds) - 1 > len(set(codes[bounds[:-1]])):
-            raise InvalidBars("the rows of a symbol do not lie together; sort them by symbol and time")
-        columns = columns_of(bars, self.suite, is_sorted=_is_sorted_by_symbol(bars, edges))
-        parts = [
-            compute(self.suite, {name: column[begin:end] for name, column in columns.items()})
-            for begin, end in pairwise(bounds)
-        ]
-        return _assign(bars, {name: _joined([part[name] for part in parts]) for name in self.columns})
+        begins: npt.NDArray[np.int64] = _begins(bars)
+        columns = columns_of(bars, self.suite, is_sorted=_is_sorted_by_symbol(bars, begins))
+        values = compute_runs(self.suite, columns, [*begins.tolist(), len(bars)])
+        return _assign(bars, {name: values[name] for name in self.columns})
 
     def calculate_indicators_cached(self, symbol: str, timeframe: str, force_refresh: bool = False) -> pd.DataFrame:  # noqa: FBT001, FBT002  as specified
         """Return the stored bars of a symbol with the indicators added, from the cache while the bars are the same.
@@ -119,7 +111,7 @@ class IndicatorEngine:
             if len(self._growing) > _GROWING:
                 self._growing.popitem(last=False)
             values = growing.over(pd.DatetimeIndex(bars.index), columns)
-        return bars.assign(**{name: values[name] for name in self.columns})
+        return _assign(bars, {name: values[name] for name in self.columns})
 
     def live(self, symbol: str, timeframe: str) -> LiveIndicators:
         """Return the indicators opened on all stored bars of a symbol, to be carried on bar by bar."""
@@ -157,9 +149,14 @@ def _add(bars: Frame, suite: Sequence[Indicator], names: Sequence[str]) -> Frame
     return _assign(bars, {name: values[name] for name in names})
 
 
-def _assign(bars: Frame, values: dict[str, Floats]) -> Frame:
+def _assign(bars: Frame, values: Mapping[str, Floats]) -> Frame:
     if isinstance(bars, pd.DataFrame):
-        return bars.assign(**values)
+        columns: dict[Hashable, Any] = {name: column for name, column in bars.items() if name not in values}
+        columns.update(values)
+        # Nothing is copied: pandas copies a shared column when it is written to.
+        frame = pd.DataFrame(columns, index=bars.index, copy=False)
+        frame.attrs = dict(bars.attrs)
+        return frame
     import polars as pl
 
     return bars.with_columns(pl.Series(name, column) for name, column in values.items())
@@ -177,25 +174,31 @@ def _is_sorted(bars: Frame) -> bool:
     return bool((bars[TIMESTAMP].diff().drop_nulls().dt.total_microseconds() > 0).all())
 
 
-def _is_sorted_by_symbol(bars: Frame, edges: npt.NDArray[np.int64]) -> bool:
+def _begins(bars: Frame) -> npt.NDArray[np.int64]:
+    """Return the rows at which another symbol begins."""
+    if "symbol" not in bars.columns:
+        raise InvalidBars("the bars of a universe have a column symbol; there is none")
+    symbols = bars["symbol"]
+    if isinstance(symbols, pd.Series):
+        begins = np.flatnonzero((symbols != symbols.shift()).to_numpy(dtype=bool))
+        different = symbols.nunique()
+    else:
+        begins = np.flatnonzero(symbols.ne_missing(symbols.shift()).to_numpy())
+        different = symbols.n_unique()
+    if len(begins) > different:
+        raise InvalidBars("the rows of a symbol do not lie together; sort them by symbol and time")
+    return begins
+
+
+def _is_sorted_by_symbol(bars: Frame, begins: npt.NDArray[np.int64]) -> bool:
     if isinstance(bars, pd.DataFrame):
         index = pd.DatetimeIndex(bars[TIMESTAMP] if TIMESTAMP in bars.columns else bars.index)
         stamps = index.as_unit("us").asi8
     else:
         stamps = bars[TIMESTAMP].dt.epoch("us").to_numpy()
     steps = np.diff(stamps)
-    steps[edges - 1] = 1  # another symbol begins
+    steps[begins[1:] - 1] = 1  # another symbol begins
     return bool((steps > 0).all())
-
-
-def _joined(parts: list[Floats]) -> Floats:
-    return np.concatenate(parts) if parts else np.empty(0)
-
-
-def _column(bars: Frame, name: str) -> np.ndarray:
-    if name not in bars.columns:
-        raise InvalidBars(f"the bars of a universe have a column {name}; there is none")
-    return np.asarray(bars[name].to_numpy())
 
 
 def _floats(bars: Frame, name: str) -> Floats:
