@@ -140,6 +140,16 @@ def test_what_is_stored_around_calm_bars_is_not_even_read(real_bars: Path) -> No
     assert find_doubts(bars, MINUTE, ALL, lambda: pytest.fail("read")) == {}
 
 
+@pytest.mark.parametrize(("price", "tick"), [(91.5, 0.01), (0.05, 0.01), (0.2, 0.04)])
+def test_a_tick_after_hours_of_standing_still_is_no_doubt(price: float, tick: float) -> None:
+    index = pd.date_range("2026-11-20 14:30", periods=390, freq="1min", tz="UTC")
+    closes = np.full(390, price)
+    closes[200] += tick
+    frame = pd.DataFrame(dict.fromkeys(("open", "high", "low", "close"), closes), index=index).assign(volume=1.0)
+
+    assert find_doubts(to_table(frame), MINUTE, REGULAR) == {}
+
+
 def test_no_bars_raise_no_doubt() -> None:
     empty = days().slice(0, 0)
 

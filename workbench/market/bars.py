@@ -150,10 +150,10 @@ def _grid_rules(index: pd.DatetimeIndex, stamps: np.ndarray, timeframe: Timefram
     if timeframe is None:
         return
     step = timeframe.seconds if timeframe.is_daily else min(timeframe.seconds, _QUARTER_S)
-    off = stamps % (step * 1_000_000) != 0
+    off = np.asarray(stamps % (step * 1_000_000) != 0)
     if timeframe.name in _HOURLY:
         wall = index.tz_convert(EXCHANGE_ZONE)
-        off |= ~_HOURLY[timeframe.name](np.asarray(60 * wall.hour + wall.minute))
+        off = off | ~_HOURLY[timeframe.name](np.asarray(60 * wall.hour + wall.minute))
     yield Rule("off grid", f"is not where a {timeframe} bar starts", off)
 
 
@@ -169,7 +169,7 @@ def _rules(stamps: np.ndarray, values: dict[str, np.ndarray]) -> Iterator[Rule]:
     yield Rule("duplicate", "has the same timestamp as the row before", steps == 0)
     yield Rule("broken", "lies before the row before it: bars must be sorted", steps < 0)
     yield Rule("broken", "has a price that is no finite number", ~np.isfinite(prices).all(axis=0))
-    yield Rule("broken", "has a price that is not positive", (prices <= 0).any(axis=0))
+    yield Rule("broken", "has a price that is not positive", prices.min(axis=0) <= 0)
     lowest, highest = np.minimum(opens, closes), np.maximum(opens, closes)
     yield Rule("broken", "has a low above its open, close or high", lows > np.minimum(lowest, highs))
     yield Rule("broken", "has a high below its open or close", highs < highest)

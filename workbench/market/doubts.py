@@ -29,6 +29,8 @@ HELD_BACK_FROM = 20.0
 _SESSION_S = 23_400
 _USUAL_BARS = 41
 _FEW = 10
+_LEAST_RANGE, _LEAST_MOVE = 2e-4, 0.05
+"""A bill fund may stand still for hours and then move by a tick, a penny stock by a fifth: neither is a bad print."""
 _STRAYS, _STRAY_SHARE = 20, 0.05
 """Up to this many bars outside of the hours are glitches; more, and above this share, are bars of other hours."""
 
@@ -66,7 +68,7 @@ def usual_range(bars: pa.Table, timeframe: Timeframe) -> np.ndarray:
     """Return the median true range around each bar, over three sessions or 41 bars, as a share of the price before."""
     window = max(_USUAL_BARS, round(3 * bars_a_session(timeframe)))
     median = pd.Series(_true_range(bars)).rolling(window, center=True, min_periods=1).median().to_numpy()
-    return np.asarray(np.maximum(median, 1e-6))
+    return np.asarray(np.maximum(median, _LEAST_RANGE))
 
 
 def protrusion(bars: pa.Table, timeframe: Timeframe) -> np.ndarray:
@@ -83,7 +85,8 @@ def protrusion(bars: pa.Table, timeframe: Timeframe) -> np.ndarray:
     right_high, right_low = np.append(highs[1:], -np.inf), np.append(lows[1:], np.inf)
     top, bottom = np.maximum(left_high, right_high), np.minimum(left_low, right_low)
     excess = np.maximum(highs / top - 1, 1 - lows / bottom)
-    return np.asarray(np.maximum(excess, 0) / _unit(bars, timeframe))
+    moved = np.maximum(highs - top, bottom - lows) >= _LEAST_MOVE
+    return np.asarray(np.where(moved, excess, 0) / _unit(bars, timeframe))
 
 
 def bars_a_session(timeframe: Timeframe) -> float:
