@@ -12,7 +12,9 @@ from sqlalchemy.dialects import postgresql
 from sqlalchemy.schema import CreateIndex, CreateTable
 
 from workbench.errors import InvalidSettings, StoreError
+from workbench.store.catalog import record
 from workbench.store.database import DatabaseManager
+from workbench.store.series import SeriesInfo
 from workbench.store.tables import historical_data_metadata, metadata
 
 START, END = datetime(2020, 1, 2, tzinfo=UTC), datetime(2026, 11, 20, tzinfo=UTC)
@@ -22,8 +24,8 @@ def url_of(path: Path) -> str:
     return f"sqlite:///{path}"
 
 
-def save(database: DatabaseManager, symbol: str = "SPY", bars: int = 7) -> None:
-    database.save_series_metadata(symbol, "1day", start=START, end=END, bar_count=bars)
+def save(database: DatabaseManager, bars: int = 7, first: datetime = START) -> None:
+    record(database, SeriesInfo("SPY", "1day", "TRADES", bars=bars, first=first, last=END, fetched_at=END))
 
 
 def test_the_schema_is_the_specifications_sql() -> None:
@@ -69,7 +71,7 @@ def test_a_series_is_recorded_once_and_renewed(database_url: str) -> None:
     assert rows[["symbol", "timeframe", "bar_count"]].to_numpy().tolist() == [["SPY", "1day", 8]]
     assert rows["start_date"].item() == START
     assert rows["end_date"].item() == END
-    assert abs(rows["last_updated"].item() - datetime.now(UTC)) < timedelta(minutes=5)
+    assert rows["last_updated"].item() == END
 
 
 def test_the_folder_of_a_new_database_is_made(tmp_path: Path) -> None:
@@ -80,7 +82,7 @@ def test_the_folder_of_a_new_database_is_made(tmp_path: Path) -> None:
 def test_a_recorded_series_can_be_removed_and_no_rows_have_the_columns(database_url: str) -> None:
     with DatabaseManager(database_url) as database:
         save(database)
-        database.delete_series_metadata("SPY", "1day")
+        record(database, SeriesInfo("SPY", "1day", "TRADES"))
         rows = database.load_series_metadata()
 
     assert rows.empty
@@ -90,10 +92,10 @@ def test_a_recorded_series_can_be_removed_and_no_rows_have_the_columns(database_
 def test_instants_are_kept_in_utc_and_naive_ones_refused(database_url: str) -> None:
     with DatabaseManager(database_url) as database:
         eastern = START.astimezone(timezone(timedelta(hours=-5)))
-        database.save_series_metadata("SPY", "1day", start=eastern, end=END, bar_count=1)
+        save(database, first=eastern)
         assert database.load_series_metadata()["start_date"].item() == START
         with pytest.raises(StoreError, match="no time zone"):
-            database.save_series_metadata("SPY", "1day", start=START.replace(tzinfo=None), end=END, bar_count=1)
+            save(database, first=START.replace(tzinfo=None))
 
 
 @pytest.mark.parametrize(
@@ -144,13 +146,16 @@ _WRITER = """
 import sys
 from datetime import UTC, datetime
 import alembic.command, alembic.config
+from workbench.store.catalog import record
 from workbench.store.database import DatabaseManager
+from workbench.store.series import SeriesInfo
 when = datetime(2026, 11, 20, tzinfo=UTC)
 print("ready", flush=True)
 sys.stdin.readline()
 with DatabaseManager(sys.argv[1]) as database:
     for number in range(10):
-        database.save_series_metadata(f"S{sys.argv[2]}", "1day", start=when, end=when, bar_count=number)
+        info = SeriesInfo(f"S{sys.argv[2]}", "1day", "TRADES", bars=number, first=when, last=when, fetched_at=when)
+        record(database, info)
         database.load_series_metadata()
 """
 

@@ -19,10 +19,16 @@ from workbench.errors import (
     StoreError,
     UnknownTimeframe,
 )
+from workbench.market.contracts import Contract
 from workbench.market.coverage import Coverage, Interval
 from workbench.market.universe import Universe
 from workbench.store.database import DatabaseManager
 from workbench.store.historical import HistoricalDataManager
+
+OWN_HOURS = Universe(
+    [Contract("AAPL", kind="index"), Contract("CON", kind="index"), Contract("SPY", kind="index", folder="indices")]
+)
+"""The bars here keep no session's hours."""
 
 
 def bars(start: str = "2025-12-31 20:30", count: int = 10, price: float = 10.0) -> pd.DataFrame:
@@ -33,7 +39,7 @@ def bars(start: str = "2025-12-31 20:30", count: int = 10, price: float = 10.0) 
 
 @pytest.fixture
 def store(tmp_path: Path) -> HistoricalDataManager:
-    return HistoricalDataManager(tmp_path / "data")
+    return HistoricalDataManager(tmp_path / "data", universe=OWN_HOURS)
 
 
 def test_bars_lie_where_the_specification_puts_them(store: HistoricalDataManager) -> None:
@@ -57,12 +63,12 @@ def test_loading_takes_what_lies_in_the_interval_begin_included_end_not(store: H
 def test_a_date_is_that_of_the_exchange_and_of_a_daily_bar_its_label(store: HistoricalDataManager) -> None:
     """The bar of 02:30 UTC starts at 21:30 in New York, on the evening before."""
     frame = bars()
-    days = frame.iloc[:3].set_axis(pd.date_range("2026-01-01", periods=3, tz="UTC", unit="us"))
+    days = frame.iloc[:3].set_axis(pd.date_range("2026-01-06", periods=3, tz="UTC", unit="us"))
     store.save_bars("AAPL", "15min", frame)
     store.save_bars("AAPL", "1day", days)
 
     assert store.load_bars("AAPL", "15min", "2026-01-01", date(2026, 1, 2)).index.equals(frame.index[2:6])
-    assert store.load_bars("AAPL", "1day", "2026-01-02", "2026-01-03").index.equals(days.index[1:2])
+    assert store.load_bars("AAPL", "1day", "2026-01-07", "2026-01-08").index.equals(days.index[1:2])
 
 
 @pytest.mark.parametrize("columns", [[], ["close"], ["volume", "close", "open"], ["close", "close"]])
@@ -183,7 +189,7 @@ def test_the_catalog_tells_what_is_stored(store: HistoricalDataManager) -> None:
 def test_what_is_saved_is_recorded_and_what_is_gone_is_not(tmp_path: Path) -> None:
     frame, everything = bars(), Interval(datetime(2025, 1, 1, tzinfo=UTC), datetime(2027, 1, 1, tzinfo=UTC))
     with DatabaseManager(f"sqlite:///{tmp_path / 'trading.db'}") as database:
-        store = HistoricalDataManager(tmp_path, database=database)
+        store = HistoricalDataManager(tmp_path, universe=OWN_HOURS, database=database)
 
         store.save_bars("AAPL", "15min", frame)
         store.save_bars("AAPL", "15min", frame, what_to_show="BID")
@@ -199,20 +205,17 @@ def test_what_is_saved_is_recorded_and_what_is_gone_is_not(tmp_path: Path) -> No
 
 def test_a_failing_database_says_that_the_bars_are_stored_and_the_next_save_records_them(tmp_path: Path) -> None:
     with DatabaseManager(f"sqlite:///{tmp_path / 'trading.db'}") as database:
-        store, save = HistoricalDataManager(tmp_path, database=database), database.save_series_metadata
-        with pytest.MonkeyPatch.context() as patch:
-            patch.setattr(database, "save_series_metadata", _raise)
-            with pytest.raises(StoreError, match="the bars are stored, but not recorded"):
-                store.save_bars("AAPL", "15min", bars())
+        store = HistoricalDataManager(tmp_path, universe=OWN_HOURS, database=database)
+        with database.transaction() as connection:
+            connection.exec_driver_sql("alter table coverage rename to mislaid")
+        with pytest.raises(StoreError, match="the bars are stored, but not recorded"):
+            store.save_bars("AAPL", "15min", bars())
 
         assert len(store.load_bars("AAPL", "15min")) == 10
-        assert database.save_series_metadata == save
+        with database.transaction() as connection:
+            connection.exec_driver_sql("alter table mislaid rename to coverage")
         assert not store.save_bars("AAPL", "15min", bars()).changed
         assert database.load_series_metadata()["bar_count"].tolist() == [10]
-
-
-def _raise(*_: object, **__: object) -> None:
-    raise StoreError("the database failed")
 
 
 def test_a_corrupt_part_is_named_wherever_it_is_needed_and_not_where_it_is_not(store: HistoricalDataManager) -> None:

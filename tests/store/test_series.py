@@ -2,7 +2,11 @@
 
 from __future__ import annotations
 
+import os
+import random
+import shutil
 import tempfile
+from collections.abc import Callable
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
@@ -14,17 +18,17 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from workbench.errors import CorruptPart, InvalidBars, SourceMismatch, StoreError
-from workbench.market.bars import to_frame, to_table
-from workbench.market.coverage import Interval
-from workbench.store import series as series_module
+from workbench.market.bars import COLUMNS, to_frame, to_table
+from workbench.market.coverage import Coverage, Interval
+from workbench.store import files
+from workbench.store.footer import Provenance
 from workbench.store.merge import SaveReport
-from workbench.store.parts import Provenance, write_part
+from workbench.store.parts import ALWAYS
 from workbench.store.series import Series
 
 ORIGIN = datetime(2025, 12, 20, tzinfo=UTC)
 IB = Provenance("IB", "TRADES", use_rth=True)
 DAYS = 50  # over two years and three months
-ALL = (datetime.min.replace(tzinfo=UTC), datetime.max.replace(tzinfo=UTC))
 
 
 def day(number: int) -> datetime:
@@ -64,26 +68,44 @@ def model_of(done: list[Save]) -> tuple[dict[int, float], set[int]]:
     return dict(sorted(bars.items())), covered
 
 
+@dataclass(frozen=True)
+class Fold:
+    def run(self, series: Series) -> None:
+        with series.lock():
+            series.fold()
+
+
 def content_of(series: Series) -> tuple[dict[int, float], set[int]]:
-    frame, coverage = to_frame(series.load(*ALL, ["close"])), series.coverage()
+    frame, coverage = to_frame(series.load(*ALWAYS, ["close"])), series.coverage()
     covered = {n for n in range(-400, 400) for span in coverage if span.begin <= day(n) < span.end}
     return {(stamp - ORIGIN).days: close for stamp, close in frame["close"].items()}, covered
 
 
+def series_in(folder: str | Path, timeframe: str = "1min") -> Series:
+    return Series.at(Path(folder, "AAPL", f"{timeframe}.parquet"))
+
+
+def names_of(series: Series) -> list[str]:
+    return [part.path.name for part in series.parts()]
+
+
 @pytest.mark.parametrize("timeframe", ["1min", "1day"])
 @settings(deadline=None, max_examples=25)
-@given(done=st.lists(saves(), max_size=4), window=st.tuples(st.integers(0, DAYS), st.integers(0, DAYS)))
-def test_any_saves_leave_what_a_dictionary_would_hold(
-    timeframe: str, done: list[Save], window: tuple[int, int]
+@given(
+    done=st.lists(saves() | st.just(Fold()), max_size=5), window=st.tuples(st.integers(0, DAYS), st.integers(0, DAYS))
+)
+def test_any_saves_and_folds_leave_what_a_dictionary_would_hold(
+    timeframe: str, done: list[Save | Fold], window: tuple[int, int]
 ) -> None:
     with tempfile.TemporaryDirectory() as folder:
-        series = Series.at(Path(folder, "AAPL", f"{timeframe}.parquet"))
+        series = series_in(folder, timeframe)
 
-        for save in done:
-            save.run(series)
-            assert not save.run(series).changed  # twice is once
+        for step in done:
+            step.run(series)
+            if isinstance(step, Save):
+                assert not step.run(series).changed  # twice is once
 
-        bars, covered = model_of(done)
+        bars, covered = model_of([step for step in done if isinstance(step, Save)])
         assert content_of(series) == (bars, covered)
         begin, end = min(window), max(window)
         part = to_frame(series.load(day(begin), day(end), ["close"]))
@@ -95,96 +117,293 @@ def test_any_saves_leave_what_a_dictionary_would_hold(
 
 
 @settings(deadline=None, max_examples=25)
-@given(before=saves(), save=saves(), stop=st.integers(0, 3))
-def test_a_save_that_stops_between_two_parts_and_runs_again_is_whole(before: Save, save: Save, stop: int) -> None:
-    def failing(*arguments: object) -> None:
-        if len(written) == stop:
-            raise StoreError("the disk is full")
-        written.append(arguments)
-        write_part(*arguments)  # type: ignore[arg-type]
+@given(st.lists(saves(), min_size=2, max_size=4), st.randoms())
+def test_the_order_of_saves_of_different_days_does_not_matter(done: list[Save], chance: random.Random) -> None:
+    apart, taken = [], set[int]()
+    for save in done:
+        days = set(save.closes) | set(range(*save.cover or (0, 0)))
+        if not days & taken:
+            apart.append(save)
+            taken |= days
+    shuffled = chance.sample(apart, len(apart))
 
-    with tempfile.TemporaryDirectory() as folder, pytest.MonkeyPatch.context() as patch:
-        series, written = Series.at(Path(folder, "AAPL", "1min.parquet")), list[object]()
-        before.run(series)
-        patch.setattr(series_module, "write_part", failing)
-        try:
-            save.run(series)
-        except StoreError:
-            bars, covered = content_of(series)
-            assert set(bars.items()) <= set(before.closes.items()) | set(save.closes.items())
-            assert covered <= model_of([before, save])[1]
-        patch.undo()
+    contents = []
+    for order in (apart, shuffled):
+        with tempfile.TemporaryDirectory() as folder:
+            for save in order:
+                save.run(series_in(folder))
+            contents.append(content_of(series_in(folder)))
 
-        save.run(series)
+    assert contents[0] == contents[1]
 
-        assert content_of(series) == model_of([before, save])
+
+STEPS = ((files.os, "fsync"), (Path, "open"), (Path, "replace"), (Path, "unlink"), (Path, "mkdir"))
+
+
+def states_during(action: Callable[[], object], folder: Path, copies: Path) -> list[Path]:
+    """Run an action; copy the folder before each step that it makes on the disk, and after the last."""
+    states: list[Path] = []
+
+    def copy() -> None:
+        states.append(copies / str(len(states)))
+        shutil.copytree(folder, states[-1])
+
+    def watched(function: Callable[..., object]) -> Callable[..., object]:
+        def step(*arguments: object, **options: object) -> object:
+            if function is not Path.open or "xb" in arguments:
+                copy()
+            return function(*arguments, **options)
+
+        return step
+
+    with pytest.MonkeyPatch.context() as patch:
+        for owner, name in STEPS:
+            patch.setattr(owner, name, watched(getattr(owner, name)))
+        action()
+    copy()
+    return states
+
+
+@settings(deadline=None, max_examples=10)
+@given(before=saves(), step=saves() | st.just(Fold()))
+def test_a_crash_at_any_step_leaves_the_old_or_the_new_and_the_same_step_once_more_completes_it(
+    before: Save, step: Save | Fold
+) -> None:
+    with tempfile.TemporaryDirectory() as folder, tempfile.TemporaryDirectory() as copies:
+        original = series_in(folder)
+        before.run(original)
+        old = content_of(original)
+
+        states = states_during(lambda: step.run(original), Path(folder), Path(copies))
+
+        new = content_of(original)
+        assert new == (model_of([before, step]) if isinstance(step, Save) else old)
+        seen = [content_of(series_in(state)) for state in states]
+        assert [content for content in seen if content not in (old, new)] == []
+        assert seen == sorted(seen, key=lambda content: content == new and old != new)  # once new, never old again
+        for state in states:
+            step.run(series_in(state))
+            assert content_of(series_in(state)) == new
+            assert sorted(path.name for path in (state / "AAPL").glob(".*")) == sorted(
+                path.name for path in (state / "AAPL").glob(".*") if path.name.endswith(".lock")
+            )
+
+
+def test_a_change_of_several_parts_makes_a_journal_and_one_of_a_single_part_none(tmp_path: Path) -> None:
+    for number, save in enumerate((Save({0: 1.0, 40: 1.0}, None), Save({40: 2.0}, None))):
+        series = series_in(tmp_path / "store")
+        series.home.mkdir(parents=True, exist_ok=True)
+
+        states = states_during(lambda: save.run(series), tmp_path / "store", tmp_path / str(number))  # noqa: B023
+
+        assert any((state / "AAPL" / ".commit").exists() for state in states) == (number == 0)
+
+
+def test_a_reader_of_a_folder_that_it_cannot_write_sees_what_a_dead_writer_had_decided(tmp_path: Path) -> None:
+    series = series_in(tmp_path / "store")
+    Save({0: 1.0, 40: 1.0}, (0, 50)).run(series)
+    states = states_during(lambda: Save({0: 2.0, 40: 2.0}, None).run(series), tmp_path / "store", tmp_path / "states")
+
+    half_done = [series_in(state) for state in states if (state / "AAPL" / ".commit").exists()]
+
+    assert len(half_done) >= 3  # before the first rename, between the two, after the second
+    for state in half_done:
+        before = sorted(state.home.rglob("*"))
+        assert content_of(state)[0] == {0: 2.0, 40: 2.0}
+        assert state.info().bars == 2
+        assert sorted(state.home.rglob("*")) == before
+
+
+def test_years_that_have_passed_become_one_part_each_and_later_saves_go_there(tmp_path: Path) -> None:
+    series = series_in(tmp_path)
+    Save({0: 1.0, 20: 1.0, 400: 1.0, 440: 1.0}, (0, 450)).run(series)
+    before = content_of(series)
+
+    Fold().run(series)
+
+    assert names_of(series) == ["2025.parquet", "2026.parquet", "2027-01.parquet", "2027-02.parquet", "2027-03.parquet"]
+    assert content_of(series) == before
+    Save({21: 5.0}, None).run(series)
+    assert names_of(series)[:2] == ["2025.parquet", "2026.parquet"]
+    assert content_of(series)[0] == {0: 1.0, 20: 1.0, 21: 5.0, 400: 1.0, 440: 1.0}
+
+
+def test_parts_that_share_time_are_refused_by_name(tmp_path: Path) -> None:
+    series = series_in(tmp_path)
+    Save({0: 1.0}, None).run(series)
+    (part,) = series.parts()
+
+    shutil.copy(part.path, part.path.with_name("2025.parquet"))
+
+    for act in (lambda: series.load(*ALWAYS, ["close"]), series.coverage, lambda: Save({1: 1.0}, None).run(series)):
+        with pytest.raises(StoreError, match=r"2025\.parquet and 2025-12\.parquet|2025-12\.parquet and 2025\.parquet"):
+            act()
 
 
 def test_a_confirmed_empty_interval_is_covered_by_parts_without_bars(tmp_path: Path) -> None:
-    series = Series.at(tmp_path / "AAPL" / "1min.parquet")
+    series = series_in(tmp_path)
 
     Save({}, (0, 50)).run(series)
 
-    assert [path.name for path in series.parts()] == ["2025-12.parquet", "2026-01.parquet", "2026-02.parquet"]
+    assert names_of(series) == ["2025-12.parquet", "2026-01.parquet", "2026-02.parquet"]
     assert list(series.coverage()) == [Interval(day(0), day(50))]
     assert series.info().bars == 0
 
 
 def test_coverage_that_ends_with_a_month_makes_no_part_of_the_next(tmp_path: Path) -> None:
-    series = Series.at(tmp_path / "AAPL" / "1min.parquet")
+    series = series_in(tmp_path)
 
     Save({}, (0, 12)).run(series)
 
     assert day(12) == datetime(2026, 1, 1, tzinfo=UTC)
-    assert [path.name for path in series.parts()] == ["2025-12.parquet"]
+    assert names_of(series) == ["2025-12.parquet"]
 
 
 def test_bars_outside_of_what_they_cover_are_refused(tmp_path: Path) -> None:
-    series = Series.at(tmp_path / "AAPL" / "1min.parquet")
+    series = series_in(tmp_path)
 
     with pytest.raises(InvalidBars, match="lie outside"):
         Save({5: 1.0}, (0, 5)).run(series)
     assert series.parts() == []
 
 
-def test_what_a_corrupt_part_anywhere_in_the_series_refuses_changes_nothing(tmp_path: Path) -> None:
-    series = Series.at(tmp_path / "AAPL" / "1min.parquet")
+def corrupt(path: Path, how: str) -> None:
+    data = bytearray(path.read_bytes())
+    if how == "cut":
+        del data[-9:]
+    else:  # a byte among the bars; the footer stays readable
+        data[4 : 4 + 40] = bytes(byte ^ 255 for byte in data[4 : 4 + 40])
+    path.write_bytes(data)
+
+
+@pytest.mark.parametrize("how", ["cut", "flipped"])
+def test_a_part_that_cannot_be_read_is_an_error_to_readers_and_set_aside_by_a_writer(tmp_path: Path, how: str) -> None:
+    """Its bars stay missing loudly: the rest can be read, its period cannot, until it was fetched again."""
+    series = series_in(tmp_path)
+    Save({0: 1.0, 20: 1.0, 45: 1.0}, (0, 50)).run(series)
+    middle = series.parts()[1].path
+    corrupt(middle, how)
+    broken = middle.read_bytes()
+
+    with pytest.raises(CorruptPart, match=r"2026-01\.parquet cannot be read"):
+        series.load(*ALWAYS, ["close"])
+    assert middle.read_bytes() == broken  # reading changes nothing
+
+    report = Save({21: 3.0}, (20, 25)).run(series)
+
+    (aside,) = report.set_aside
+    assert aside.name.startswith(".corrupt-1min.parquet-2026-01-")
+    assert aside.read_bytes() == broken
+    assert content_of_span(series, 0, 12) == {0: 1.0}
+    assert content_of_span(series, 20, 25) == {21: 3.0}
+    assert content_of_span(series, 43, 50) == {45: 1.0}
+    for begin, end in ((12, 25), (24, 26), (30, 43)):
+        with pytest.raises(CorruptPart, match=r"were set aside.*fetch its period again.*--since 2026-01-01T00:00Z"):
+            content_of_span(series, begin, end)
+    assert series.coverage() == Coverage(
+        [Interval(day(0), day(12)), Interval(day(20), day(25)), Interval(day(43), day(50))]
+    )
+    assert "could not be read" in series.info().problem
+
+    Save({30: 4.0}, (12, 43)).run(series)  # fetched again
+
+    assert content_of(series) == ({0: 1.0, 30: 4.0, 45: 1.0}, set(range(50)))
+    assert series.info().problem == ""
+    assert aside.exists()
+
+
+def content_of_span(series: Series, begin: int, end: int) -> dict[int, float]:
+    frame = to_frame(series.load(day(begin), day(end), ["close"]))
+    return {(stamp - ORIGIN).days: close for stamp, close in frame["close"].items()}
+
+
+def test_what_is_refused_sets_nothing_aside(tmp_path: Path) -> None:
+    series = series_in(tmp_path)
     Save({0: 1.0, 40: 1.0}, (0, 50)).run(series)
-    first, _, last = series.parts()
-    whole = first.read_bytes()
-    last.write_bytes(last.read_bytes()[:-9])
+    last = series.parts()[-1].path
+    corrupt(last, "cut")
     broken = last.read_bytes()
 
-    for save in (Save({0: 2.0}, None), Save({0: 2.0, 40: 2.0}, (0, 50)), Save({40: 2.0}, None)):
-        with pytest.raises(CorruptPart, match=r"2026-0[12]"):
-            save.run(series)
+    with series.lock(), pytest.raises(SourceMismatch):
+        series.save(series.load(day(0), day(1), COLUMNS), Provenance("replay", "TRADES", True), None)
 
-    assert first.read_bytes() == whole
     assert last.read_bytes() == broken
 
 
-@pytest.mark.parametrize("other", [Provenance("replay", "TRADES", True), Provenance("IB", "TRADES", False)])
+def test_a_corrupt_month_keeps_its_year_from_being_folded_and_nothing_is_lost(tmp_path: Path) -> None:
+    series = series_in(tmp_path)
+    Save({0: 1.0, 20: 1.0, 30: 1.0, 400: 1.0}, None).run(series)
+    corrupt(series.parts()[1].path, "flipped")
+    before = {part.path.name: part.path.read_bytes() for part in series.parts()}
+
+    with series.lock(), pytest.raises(CorruptPart, match="2026-01"):
+        series.fold()
+
+    after = {part.path.name: part.path.read_bytes() for part in series.parts()}
+    assert {name: after[name] for name in after if name.startswith("2026")} == {
+        name: before[name] for name in before if name.startswith("2026")
+    }
+
+
+@pytest.mark.parametrize("as_of", [None, datetime(2026, 1, 20, tzinfo=UTC)])
+def test_what_a_part_without_footer_lost_ends_where_it_was_written_at_the_latest(
+    tmp_path: Path, as_of: datetime | None
+) -> None:
+    series = series_in(tmp_path)
+    Save({20: 1.0}, None).run(series)
+    path = series.parts()[0].path
+    corrupt(path, "cut")
+    os.utime(path, (day(25).timestamp(), day(25).timestamp()))
+
+    with series.lock():
+        assert len(series.set_aside(IB, as_of).set_aside) == 1
+        assert series.set_aside(IB, as_of).set_aside == ()
+
+    ends = as_of or day(25)
+    assert series.load(ends, ALWAYS[1], ["close"]).num_rows == 0
+    with pytest.raises(CorruptPart):
+        series.load(ends - timedelta(microseconds=1), ALWAYS[1], ["close"])
+    Save({20: 1.0}, (12, (ends - ORIGIN).days)).run(series)
+    assert content_of(series)[0] == {20: 1.0}
+
+
+def test_where_files_have_no_second_name_the_corrupt_part_is_renamed(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def refuse(*_: object) -> None:
+        raise OSError(95, "Operation not supported")
+
+    series = series_in(tmp_path)
+    Save({20: 1.0}, None).run(series)
+    corrupt(series.parts()[0].path, "cut")
+    monkeypatch.setattr(Path, "hardlink_to", refuse)
+
+    report = Save({21: 1.0}, None).run(series)
+
+    assert report.set_aside[0].exists()
+    with pytest.raises(CorruptPart):
+        series.load(*ALWAYS, ["close"])
+
+
+@pytest.mark.parametrize(
+    "other",
+    [
+        Provenance("replay", "TRADES", True),
+        Provenance("IB", "TRADES", False),
+        Provenance("IB", "TRADES", True, "round lots"),
+    ],
+)
 def test_a_series_has_one_provenance_in_all_of_its_parts(tmp_path: Path, other: Provenance) -> None:
-    series = Series.at(tmp_path / "AAPL" / "1min.parquet")
+    series = series_in(tmp_path)
     Save({0: 1.0}, None).run(series)
-    table = series.load(*ALL, ["open", "high", "low", "close", "volume", "average", "bar_count"])
+    table = series.load(*ALWAYS, COLUMNS)
 
     with series.lock(), pytest.raises(SourceMismatch):
         series.save(table.slice(0, 0), other, Interval(day(100), day(101)))
 
 
-def test_a_year_and_months_of_one_series_are_read_by_what_their_names_say(tmp_path: Path) -> None:
-    series = Series.at(tmp_path / "AAPL" / "1min.parquet")
-    Save({0: 1.0}, None).run(series)
-    (part,) = series.parts()
-
-    part.rename(part.with_name("2025.parquet"))
-
-    assert series.load(day(0), day(1), ["close"]).num_rows == 1
-
-
 def test_left_over_temporaries_are_swept_by_the_next_save_of_that_series_only(tmp_path: Path) -> None:
-    series = Series.at(tmp_path / "AAPL" / "1min.parquet")
+    series = series_in(tmp_path)
     series.folder.parent.mkdir()
     mine, another = (tmp_path / "AAPL" / f".{name}.parquet-2026-11-x.tmp" for name in ("1min", "1min-BID"))
     mine.write_bytes(b"half"), another.write_bytes(b"half")

@@ -108,6 +108,9 @@ class BackfillReport:
         text = f"{self.added:,} bars added to {len(self.series)} series by {self.requests} requests"
         if self.failed:
             text += "; failed: " + "; ".join(f"{one.symbol} {one.timeframe}: {one.error}" for one in self.failed)
+        aside = [str(path) for one in self.series for path in one.saved.set_aside]
+        if aside:
+            text += f"; could not be read, were set aside and fetched anew as far as was asked: {', '.join(aside)}"
         return f"{text}; interrupted: call it again, it goes on from here" if self.interrupted else text
 
 
@@ -229,6 +232,14 @@ class _SeriesFill:
                 source=self._ib.source,
                 what_to_show=self._prices.what_to_show,
                 use_rth=self._prices.use_rth,
+            )
+            self._saved += self._store.set_aside_corrupt(
+                self._symbol,
+                str(self.timeframe),
+                source=self._ib.source,
+                what_to_show=self._prices.what_to_show,
+                use_rth=self._prices.use_rth,
+                as_of=self._final,
             )
             self.requests = self._missing(self._wanted)
 

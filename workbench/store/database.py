@@ -6,13 +6,12 @@ import sqlite3
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
-from datetime import UTC, datetime
 from pathlib import Path
 from types import TracebackType
 from typing import Any, Self
 
 import pandas as pd
-from sqlalchemy import URL, Connection, Engine, Table, create_engine, delete, event, func, make_url, select
+from sqlalchemy import URL, Connection, Engine, Table, create_engine, event, func, make_url, select
 from sqlalchemy.exc import SQLAlchemyError
 
 from workbench.errors import InvalidSettings, StoreError
@@ -54,29 +53,6 @@ class DatabaseManager:
     def close(self) -> None:
         """Close all connections."""
         self._engine.dispose()
-
-    def save_series_metadata(
-        self, symbol: str, timeframe: str, *, start: datetime, end: datetime, bar_count: int
-    ) -> None:
-        """Record what a series holds: its first and last bar start and its number of bars."""
-        row = {
-            "symbol": symbol,
-            "timeframe": timeframe,
-            "start_date": start,
-            "end_date": end,
-            "bar_count": bar_count,
-            "last_updated": datetime.now(UTC),
-        }
-        with self._begin() as connection:
-            statement = insert_into(historical_data_metadata, connection).values(row)
-            renewed = {name: statement.excluded[name] for name in row if name not in ("symbol", "timeframe")}
-            connection.execute(statement.on_conflict_do_update(index_elements=["symbol", "timeframe"], set_=renewed))
-
-    def delete_series_metadata(self, symbol: str, timeframe: str) -> None:
-        """Record that a series holds no bars."""
-        table = historical_data_metadata
-        with self._begin() as connection:
-            connection.execute(delete(table).where(table.c.symbol == symbol, table.c.timeframe == timeframe))
 
     def load_series_metadata(self) -> pd.DataFrame:
         """Return what is stored, a row a series, as recorded by the last save of each."""

@@ -13,6 +13,20 @@ from filelock import FileLock, Timeout
 from workbench.errors import StoreError
 
 _LOCK_TIMEOUT_S = 60.0
+_LOCK_POLL_S = 0.01
+
+
+@contextmanager
+def written(temporary: Path) -> Iterator[IO[bytes]]:
+    """Give a new file that is synced once it is written, and gone when that fails."""
+    try:
+        with temporary.open("xb") as file:
+            yield file
+            file.flush()
+            os.fsync(file.fileno())
+    except BaseException:
+        temporary.unlink(missing_ok=True)
+        raise
 
 
 @contextmanager
@@ -24,10 +38,8 @@ def replacing(path: Path, temporary: Path) -> Iterator[IO[bytes]]:
     try:
         make_folder(path.parent)
         try:
-            with temporary.open("xb") as file:
+            with written(temporary) as file:
                 yield file
-                file.flush()
-                os.fsync(file.fileno())
             temporary.replace(path)
         finally:
             temporary.unlink(missing_ok=True)
@@ -61,7 +73,7 @@ def sync_folder(folder: Path) -> None:
 @contextmanager
 def locked(path: Path, what: str) -> Iterator[None]:
     """Keep others out, those of other processes too, who lock the same path. Raises `StoreError`."""
-    lock = FileLock(path, timeout=_LOCK_TIMEOUT_S)
+    lock = FileLock(path, timeout=_LOCK_TIMEOUT_S, poll_interval=_LOCK_POLL_S)
     try:
         make_folder(path.parent)
         lock.acquire()

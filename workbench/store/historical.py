@@ -1,35 +1,43 @@
 """The parquet store: what was fetched, by symbol, timeframe and price.
 
     <data_dir>/stocks/AAPL/15min.parquet/2025.parquet      a folder of parts is one series
-    <data_dir>/indices/SPY/1min.parquet/2026-11.parquet
+    <data_dir>/indices/SPY/1min.parquet/2025.parquet       years that have passed are one part
+    <data_dir>/indices/SPY/1min.parquet/2026-11.parquet    the newest year of fine bars is one a month
     <data_dir>/stocks/AAPL/15min-MIDPOINT.parquet/…        prices other than trades
 
-Any tool that reads parquet opens a series by its folder. A store holds bars of one source only: simulated and real
-prices never mix.
+Any tool that reads parquet opens a series by its folder. (While months are folded into their year, or several parts
+change at once, for some 0.1 ms a part such a tool may find a bar twice, or parts of both sides of the change; what
+loads through this module does not.) A store holds bars of one source only: simulated and real prices never mix.
 """
 
 from __future__ import annotations
 
 import logging
-from collections.abc import Callable, Sequence
-from datetime import UTC, date, datetime
+from collections.abc import Callable, Collection, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
+from datetime import date, datetime
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+import numpy as np
 import pandas as pd
+import pyarrow as pa
 
 from workbench.errors import InvalidInput, InvalidInterval, StoreError
-from workbench.market.bars import COLUMNS, to_frame, to_table
+from workbench.market.bars import COLUMNS, SCHEMA, TIMESTAMP, to_frame, to_table
 from workbench.market.contracts import check_what_to_show, folder_name
 from workbench.market.coverage import Coverage, Interval
 from workbench.market.names import as_names
 from workbench.market.sessions import parse_bound
-from workbench.market.timeframes import parse_timeframe
+from workbench.market.timeframes import Timeframe, parse_timeframe
 from workbench.market.universe import Universe, default_universe
+from workbench.store.catalog import rebuild, record
 from workbench.store.database import DatabaseManager
+from workbench.store.footer import SHARES, Provenance
 from workbench.store.merge import SaveReport
-from workbench.store.parts import Provenance
-from workbench.store.series import Series, SeriesInfo, refuse_outside
+from workbench.store.parts import ALWAYS
+from workbench.store.series import Series, SeriesInfo, refuse_outside, years_of
 from workbench.store.source import claim_source, read_source, refuse_source
 
 if TYPE_CHECKING:
@@ -37,7 +45,10 @@ if TYPE_CHECKING:
 
 logger = logging.getLogger(__name__)
 
-_ALWAYS = (datetime.min.replace(tzinfo=UTC), datetime.max.replace(tzinfo=UTC))
+_READERS = 4
+"""Threads that decode parts; what they do is mostly outside of Python's lock."""
+_MANY_PARTS = 4
+"""From so many parts on, threads are worth their start."""
 
 
 class HistoricalDataManager:
@@ -78,22 +89,28 @@ class HistoricalDataManager:
         use_rth: bool = True,
         source: str | None = None,
         covers: Interval | None = None,
+        volume_unit: str = SHARES,
+        gateway_version: str = "",
     ) -> SaveReport:
         """Lay `bars` over what is stored of a series and say what that changed.
 
         Where a timestamp is stored already, the new bar stands. `covers` says that the bars are all there is in
         that interval: it becomes coverage, and stored bars in it that are not among them go. `source` names where
-        the bars come from; without it they are taken to be of the store's own source.
+        the bars come from; without it they are taken to be of the store's own source. A part in the way that cannot
+        be read is set aside, kept under another name, which the report gives.
 
-        Raises `InvalidBars`, `SourceMismatch`, `CorruptPart` (of these, nothing is stored), `StoreError`.
+        Raises `InvalidBars`, `SourceMismatch` (of these, nothing is stored), `StoreError`.
         """
         series = self._series(symbol, timeframe, what_to_show)
         table = to_table(bars, series.timeframe)
         refuse_outside(table, covers)  # before the source is claimed
         with series.lock():
             kept_source = claim_source(self.data_dir, source)
-            report = series.save(table, Provenance(kept_source, what_to_show, use_rth), covers)
+            provenance = Provenance(kept_source, what_to_show, use_rth, volume_unit)
+            report = series.save(table, provenance, covers, gateway_version)
+            _warn_of(report)
             self._record(series.info())
+            self._fold_a_year(series, years_of(table, covers))
         return report
 
     def load_bars(
@@ -111,36 +128,60 @@ class HistoricalDataManager:
         A date alone is that date on the exchange's clock, or the label of a daily bar. A series that was never stored
         gives an empty frame, and a warning in the log. Raises `CorruptPart` when a part that is needed cannot be read.
         """
-        wanted = as_names(COLUMNS if columns is None else columns)
-        unknown = [name for name in wanted if name not in COLUMNS]
-        if unknown:
-            raise InvalidInput(f"bars have no column {', '.join(unknown)}; they have {', '.join(COLUMNS)}")
-        series = self._series(symbol, timeframe, what_to_show)
-        begin = _ALWAYS[0] if start is None else parse_bound(start, series.timeframe)
-        until = _ALWAYS[1] if end is None else parse_bound(end, series.timeframe)
-        if until <= begin:
-            raise InvalidInterval(f"the end {until} does not lie after the begin {begin}")
-        if not series.parts():
+        wanted, series = _columns(columns), self._series(symbol, timeframe, what_to_show)
+        begin, until = _bounds(start, end, series.timeframe)
+        parts = len(series.parts(begin, until))
+        if not parts and not series.parts():
             logger.warning("nothing is stored of %s %s %s in %s", symbol, timeframe, what_to_show, self.data_dir)
-        return to_frame(series.load(begin, until, wanted))
+        if parts < _MANY_PARTS:
+            return to_frame(series.load(begin, until, wanted))
+        with ThreadPoolExecutor(_READERS) as pool:
+            return to_frame(series.load(begin, until, wanted, pool.map))
+
+    def load_many(
+        self,
+        symbols: str | Sequence[str],
+        timeframe: str,
+        start: str | date | datetime | None = None,
+        end: str | date | datetime | None = None,
+        columns: str | Sequence[str] | None = None,
+        *,
+        what_to_show: str = "TRADES",
+    ) -> pl.DataFrame:
+        """Return the stored bars of many symbols as one polars frame: `symbol`, `timestamp` (UTC), the columns.
+
+        Bounds are those of `load_bars`. The rows come symbol by symbol in the order asked for, each in the order of
+        time and as it was at one instant; a symbol of which nothing is stored has none. Raises `CorruptPart`.
+        """
+        import polars as pl
+
+        wanted, chosen, length = _columns(columns), as_names(symbols), parse_timeframe(timeframe)
+        begin, until = _bounds(start, end, length)
+        series = [self._series(symbol, timeframe, what_to_show) for symbol in chosen]
+        with ThreadPoolExecutor(_READERS) as pool:
+            tables = list(pool.map(lambda one: one.load(begin, until, wanted), series))
+        counts = [table.num_rows for table in tables]
+        joined = pa.concat_tables(tables or [SCHEMA.empty_table().select([TIMESTAMP, *wanted])])
+        names = pa.DictionaryArray.from_arrays(np.repeat(np.arange(len(chosen), dtype=np.int32), counts), chosen)
+        frame = pl.from_arrow(joined.add_column(0, "symbol", names.cast(pa.large_string())))
+        assert isinstance(frame, pl.DataFrame)  # noqa: S101  a table gives a frame
+        return frame
 
     def scan(self, symbols: str | Sequence[str], timeframe: str, *, what_to_show: str = "TRADES") -> pl.LazyFrame:
         """Return the stored bars of many symbols as one lazy polars frame with a column `symbol`.
 
-        Symbols of which nothing is stored are left out; with none at all, `StoreError`.
+        Symbols of which nothing is stored are left out; with none at all, `StoreError`. polars reads the files when
+        the frame is collected: it does not check their checksums, and fails when months were folded in between.
         """
         import polars as pl
 
         chosen = as_names(symbols)
-        stored = {symbol: self._series(symbol, timeframe, what_to_show).parts() for symbol in chosen}
-        frames = [
-            pl.scan_parquet(parts, glob=False).with_columns(symbol=pl.lit(symbol))
-            for symbol, parts in stored.items()
-            if parts
-        ]
-        if not frames:
+        series = {symbol: self._series(symbol, timeframe, what_to_show) for symbol in chosen}
+        owners = {str(part.content): symbol for symbol, one in series.items() for part in one.whole_parts()}
+        if not owners:
             raise StoreError(f"nothing is stored of {', '.join(chosen) or 'no symbols'} at {timeframe}; backfill first")
-        return pl.concat(frames)
+        scanned = pl.scan_parquet(list(owners), glob=False, include_file_paths="symbol")
+        return scanned.with_columns(pl.col("symbol").replace_strict(owners, return_dtype=pl.String))
 
     def coverage(self, symbol: str, timeframe: str, *, what_to_show: str = "TRADES") -> Coverage:
         """Return the intervals of a series that were asked for and are stored, empty ones included."""
@@ -153,6 +194,58 @@ class HistoricalDataManager:
         refuse_source(self.data_dir, source)
         self._series(symbol, timeframe, what_to_show).refuse_others(Provenance(source, what_to_show, use_rth))
 
+    def set_aside_corrupt(
+        self,
+        symbol: str,
+        timeframe: str,
+        *,
+        source: str,
+        what_to_show: str = "TRADES",
+        use_rth: bool = True,
+        as_of: datetime | None = None,
+    ) -> SaveReport:
+        """Put parts aside whose footers cannot be read, so that their periods are not covered and are fetched again.
+
+        The files are kept under the names that the report gives. Until their bars are fetched again, reading that
+        period raises `CorruptPart`. The arguments are those of a backfill; `as_of` is its time.
+        """
+        series = self._series(symbol, timeframe, what_to_show)
+        if not series.has_unreadable():
+            return SaveReport()
+        with series.lock():
+            report = series.set_aside(Provenance(source, what_to_show, use_rth), as_of)
+        _warn_of(report)
+        return report
+
+    def compact(self, symbols: str | Sequence[str] = (), timeframes: str | Sequence[str] = ()) -> CompactReport:
+        """Fold all months of years that have passed into their years, of these series or of all; clear left-overs.
+
+        Every save folds a year of its own series, so this has something to do where a large import or a writer that
+        died left some. A series that cannot be folded is named and does not stop the others.
+        """
+        names, lengths = as_names(symbols), [str(parse_timeframe(name)) for name in as_names(timeframes)]
+        folded, problems, found = 0, list[str](), 0
+        for series in self._stored():
+            if (names and series.symbol not in names) or (lengths and str(series.timeframe) not in lengths):
+                continue
+            found += 1
+            try:
+                with series.lock():
+                    folded += series.fold()
+            except StoreError as error:
+                problems.append(str(error))
+        return CompactReport(found, folded, tuple(problems))
+
+    def reindex(self) -> ReindexReport:
+        """Rebuild what the database tells of the store from the files themselves."""
+        if self._database is None:
+            raise StoreError("this store has no database; open it with workbench.open()")
+        told = self.series()
+        rebuild(self._database, [info for info in told if info.parts])
+        return ReindexReport(
+            len(told), tuple(f"{one.symbol} {one.timeframe}: {one.problem}" for one in told if one.problem)
+        )
+
     def update_historical_data(self, symbol: str, timeframe: str) -> object:
         """Fetch and save what IB has of all that is missing since the first stored bar, whatever the gap."""
         if self._update is None:
@@ -161,13 +254,11 @@ class HistoricalDataManager:
 
     def series(self) -> list[SeriesInfo]:
         """Return what is stored, read from the parts themselves: by symbol, from short bars to long."""
-        found = [Series.at(folder) for folder in self.data_dir.glob("*/*/*.parquet")]
-        found.sort(key=lambda series: (series.folder.parent, series.timeframe.seconds, series.what_to_show))
-        return [series.readable_info() for series in found if series.parts()]
+        return [series.readable_info() for series in self._stored()]
 
     def catalog(self) -> pd.DataFrame:
         """Return what is stored as a table, a row a series; `first` and `last` are bar starts in UTC."""
-        names = ["symbol", "timeframe", "what_to_show", "bars", "first", "last", "bytes", "source", "problem"]
+        names = ["symbol", "timeframe", "what_to_show", "bars", "first", "last", "bytes", "parts", "source", "problem"]
         return pd.DataFrame([[getattr(info, name) for name in names] for info in self.series()], columns=names)
 
     def _series(self, symbol: str, timeframe: str, what_to_show: str) -> Series:
@@ -175,16 +266,65 @@ class HistoricalDataManager:
         home = self.data_dir / self.universe.contract(symbol).folder / folder_name(symbol)
         return Series.at(home / f"{parse_timeframe(timeframe)}{suffix}.parquet")
 
+    def _stored(self) -> list[Series]:
+        """Return the series of which there are files, by symbol, from short bars to long."""
+        folders = [path for path in self.data_dir.glob("*/*/*.parquet") if not path.name.startswith(".")]
+        found = [Series.at(folder) for folder in folders]
+        found.sort(key=lambda series: (series.folder.parent, series.timeframe.seconds, series.what_to_show))
+        return [series for series in found if series.has_parts()]
+
+    def _fold_a_year(self, series: Series, busy: Collection[int]) -> None:
+        """Fold the oldest year that is due and not busy. The bars are stored: if this fails, the save has not."""
+        try:
+            series.fold(limit=1, but=busy)
+        except StoreError as error:
+            logger.warning("the months of a past year stay as they are: %s", error)
+
     def _record(self, info: SeriesInfo) -> None:
-        """Bring the SQL metadata up to date; its table knows one series of a symbol and timeframe, the trades."""
-        if self._database is None or info.what_to_show != "TRADES":
+        """Bring the catalogue up to date."""
+        if self._database is None:
             return
         try:
-            if info.first is None or info.last is None:
-                self._database.delete_series_metadata(info.symbol, info.timeframe)
-            else:
-                self._database.save_series_metadata(
-                    info.symbol, info.timeframe, start=info.first, end=info.last, bar_count=info.bars
-                )
+            record(self._database, info)
         except StoreError as error:
             raise StoreError(f"the bars are stored, but not recorded until the next save: {error}") from error
+
+
+@dataclass(frozen=True, slots=True)
+class CompactReport:
+    """What compacting did: series looked at, parts fewer, and what could not be folded."""
+
+    series: int
+    folded: int
+    problems: tuple[str, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class ReindexReport:
+    """What was recorded anew: the number of series, and those of which some cannot be read."""
+
+    series: int
+    problems: tuple[str, ...]
+
+
+def _columns(columns: str | Sequence[str] | None) -> list[str]:
+    wanted = as_names(COLUMNS if columns is None else columns)
+    unknown = [name for name in wanted if name not in COLUMNS]
+    if unknown:
+        raise InvalidInput(f"bars have no column {', '.join(unknown)}; they have {', '.join(COLUMNS)}")
+    return wanted
+
+
+def _bounds(
+    start: str | date | datetime | None, end: str | date | datetime | None, timeframe: Timeframe
+) -> tuple[datetime, datetime]:
+    begin = ALWAYS[0] if start is None else parse_bound(start, timeframe)
+    until = ALWAYS[1] if end is None else parse_bound(end, timeframe)
+    if until <= begin:
+        raise InvalidInterval(f"the end {until} does not lie after the begin {begin}")
+    return begin, until
+
+
+def _warn_of(report: SaveReport) -> None:
+    for path in report.set_aside:
+        logger.warning("a part could not be read and is kept as %s; its bars must be fetched again", path)

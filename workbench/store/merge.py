@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from pathlib import Path
 
 import numpy as np
 import pyarrow as pa
@@ -19,6 +20,9 @@ class SaveReport:
     revised: int = 0
     removed: int = 0
     unchanged: int = 0
+    held_back: int = 0
+    set_aside: tuple[Path, ...] = ()
+    """Files that could not be read, under the names under which they are kept. Their bars have to be fetched again."""
 
     def __add__(self, other: SaveReport) -> SaveReport:
         return SaveReport(
@@ -26,11 +30,13 @@ class SaveReport:
             self.revised + other.revised,
             self.removed + other.removed,
             self.unchanged + other.unchanged,
+            self.held_back + other.held_back,
+            self.set_aside + other.set_aside,
         )
 
     @property
     def changed(self) -> bool:
-        """Whether anything differs from before."""
+        """Whether any bar differs from before."""
         return bool(self.added or self.revised or self.removed)
 
 

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+from contextlib import suppress
 from pathlib import Path
 from uuid import uuid4
 
-from workbench.errors import SourceMismatch, StoreError
+from workbench.errors import CorruptPart, SourceMismatch, StoreError
 from workbench.store.files import locked, replacing
-from workbench.store.parts import read_info
+from workbench.store.layout import parse_part_name
+from workbench.store.parts import PartChanged, find_part, read_info
 
 _FILE = ".source"
 USER = "user"
@@ -52,11 +54,22 @@ def _first_claim(data_dir: Path, source: str) -> str:
     Parts know their source: a store that was copied without its hidden file keeps it.
     """
     with locked(data_dir / f"{_FILE}.lock", str(data_dir)):
+        for left_over in data_dir.glob(f"{_FILE}-*"):
+            left_over.unlink(missing_ok=True)
         held = read_source(data_dir)
         if held:
             return held
-        part = next(data_dir.glob("*/*/*.parquet/*.parquet"), None)
-        claimed = read_info(part).provenance.source if part else source
+        claimed = _source_of_parts(data_dir) or source
         with replacing(data_dir / _FILE, data_dir / f"{_FILE}-{uuid4().hex}") as file:
             file.write(claimed.encode())
         return claimed
+
+
+def _source_of_parts(data_dir: Path) -> str | None:
+    """Return the source that a part names, the first that can be read."""
+    for path in data_dir.glob("*/*/*.parquet/*.parquet"):
+        period = parse_part_name(path.name)
+        with suppress(CorruptPart, FileNotFoundError, PartChanged):
+            if period:
+                return read_info(find_part(path, period, path)).provenance.source
+    return None

@@ -44,6 +44,16 @@ historical_data_metadata = Table(
 )
 Index("idx_metadata_updated", historical_data_metadata.c.last_updated.desc())
 
+coverage = Table(
+    "coverage",
+    metadata,
+    Column("symbol", String(10), primary_key=True),
+    Column("timeframe", String(10), primary_key=True),
+    Column("what_to_show", String(10), primary_key=True),
+    Column("begins_at", UtcTimestamp, primary_key=True),
+    Column("ends_at", UtcTimestamp, nullable=False),
+)
+
 # IB's limits hold for an account, whatever the number of our processes. Their times are epoch seconds.
 request_budgets = Table(
     "request_budgets",

@@ -1,0 +1,68 @@
+"""The catalogue of the store in SQL. The files are the truth; what stands here is rebuilt from them at any time."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+
+import pandas as pd
+from sqlalchemy import ColumnElement, Connection, Table, delete, insert, select
+
+from workbench.store.database import DatabaseManager, insert_into
+from workbench.store.series import SeriesInfo
+from workbench.store.tables import coverage, historical_data_metadata
+
+_MAIN = "TRADES"
+"""`historical_data_metadata` knows one series of a symbol and timeframe: these."""
+
+
+def record(database: DatabaseManager, info: SeriesInfo) -> None:
+    """Record what a series holds, in the place of what was recorded of it. Raises `StoreError`."""
+    with database.transaction() as connection:
+        _forget(connection, info)
+        _add(connection, info)
+
+
+def rebuild(database: DatabaseManager, infos: Iterable[SeriesInfo]) -> None:
+    """Record these series and no other, as one transaction. Raises `StoreError`."""
+    with database.transaction() as connection:
+        for table in (historical_data_metadata, coverage):
+            connection.execute(delete(table))
+        for info in infos:
+            _add(connection, info)
+
+
+def load_coverage(database: DatabaseManager) -> pd.DataFrame:
+    """Return the recorded coverage, a row an interval. Raises `StoreError`."""
+    with database.transaction() as connection:
+        rows = connection.execute(select(coverage).order_by(*coverage.primary_key)).mappings().all()
+    return pd.DataFrame([dict(row) for row in rows], columns=[column.name for column in coverage.columns])
+
+
+def _forget(connection: Connection, info: SeriesInfo) -> None:
+    table = historical_data_metadata
+    if info.what_to_show == _MAIN and info.first is None:
+        connection.execute(delete(table).where(*_key(table, info)))
+    connection.execute(delete(coverage).where(*_key(coverage, info), coverage.c.what_to_show == info.what_to_show))
+
+
+def _key(table: Table, info: SeriesInfo) -> tuple[ColumnElement[bool], ColumnElement[bool]]:
+    return table.c.symbol == info.symbol, table.c.timeframe == info.timeframe
+
+
+def _add(connection: Connection, info: SeriesInfo) -> None:
+    key = {"symbol": info.symbol, "timeframe": info.timeframe}
+    if info.what_to_show == _MAIN and info.first is not None:
+        told = {
+            "start_date": info.first,
+            "end_date": info.last,
+            "bar_count": info.bars,
+            "last_updated": info.fetched_at,
+        }
+        statement = insert_into(historical_data_metadata, connection).values(key | told)
+        connection.execute(statement.on_conflict_do_update(index_elements=list(key), set_=told))
+    spans = [
+        {**key, "what_to_show": info.what_to_show, "begins_at": span.begin, "ends_at": span.end}
+        for span in info.coverage
+    ]
+    if spans:
+        connection.execute(insert(coverage), spans)
