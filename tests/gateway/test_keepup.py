@@ -3,14 +3,17 @@ from __future__ import annotations
 import math
 from datetime import datetime
 from functools import cache
+from pathlib import Path
 from zoneinfo import ZoneInfo
 
 import pytest
 
+from tests.gateway.test_replay import save
 from workbench.gateway.asof import AsOf, shown
 from workbench.gateway.history import BAR_SIZES, bars_between, stamps
 from workbench.gateway.hours import hours
 from workbench.gateway.keepup import Kept, KeptUp
+from workbench.gateway.replay import ReplayTape
 from workbench.gateway.revise import RevisedTape
 from workbench.gateway.simulated import SimulatedTape
 from workbench.gateway.tape import BarColumns, Instrument
@@ -232,3 +235,15 @@ def test_in_a_closed_market_a_tick_reads_no_more_than_a_bar(bar_size: str) -> No
 
     assert watched.longest <= kept.size + 5
     assert told(up_to_date, at("2026-11-23 09:30:05"))
+
+
+def test_a_bar_whose_first_trade_comes_late_is_told(tmp_path: Path) -> None:
+    """Before the open a bar is there only once somebody has traded in it."""
+    early, late = at("2026-11-20 08:00:00"), at("2026-11-20 08:01:40")
+    save(tmp_path / "AAPL" / "5sec.parquet", [early, late])
+    up_to_date, kept = KeptUp(ReplayTape(tmp_path), 5), wish("AAPL", "1 min", use_rth=False)
+    up_to_date.keep("client", 7, kept, early, since=early + 10)
+
+    words = [texts for moment in range(early + 10, early + 130, 5) for texts in told(up_to_date, moment)]
+
+    assert [texts[3][9:17] for texts in words] == ["08:00:00", "08:01:00"]
