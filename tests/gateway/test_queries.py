@@ -13,8 +13,9 @@ import pytest
 from tests.gateway.test_replay import minutes, save
 from workbench.gateway.behaviour import Behaviour
 from workbench.gateway.effects import Send
-from workbench.gateway.protocol import Gateway, GatewayConnection
+from workbench.gateway.protocol import GatewayConnection
 from workbench.gateway.replay import ReplayTape
+from workbench.gateway.shared import Gateway
 from workbench.gateway.simulated import SimulatedTape
 from workbench.gateway.wire import GREETING, FrameReader, Value, encode, fields, frame
 
@@ -124,6 +125,16 @@ def test_what_a_tape_cannot_stream_is_refused_with_the_reason(tmp_path: Path, re
     assert refusal[2:4] == ["7", code]
     assert refusal[4].endswith("The tape has no five-second bars of AAPL; give it AAPL/5sec.parquet to stream")
     assert gateway.next_due(at("2026-11-16 10:00")) is None
+
+
+@pytest.mark.parametrize("what", ["MIDPOINT", "BID", "ASK"])
+def test_an_index_has_no_live_quotes_as_it_has_none_in_history(what: str) -> None:
+    vix = ("0", "VIX", "IND", "", "0.0", "", "", "CBOE", "", "USD", "", "")
+
+    (live,) = asked(Gateway(tape()), encode(50, 3, 7, *vix, 5, what, 1, None), NOON)
+    (told,) = asked(Gateway(tape()), encode(20, 5, *vix, 0, "", "5 secs", "60 S", 1, what, 2, 0, None), NOON)
+
+    assert (live[3], told[3]) == ("420", "162")
 
 
 def test_bars_of_such_a_tape_are_kept_up_to_date_by_its_minutes(tmp_path: Path) -> None:

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 from workbench.errors import GatewayError
 from workbench.gateway import answers
-from workbench.gateway.asof import WHAT_TO_SHOW
+from workbench.gateway.asof import AS_TRADED, WHAT_TO_SHOW
 from workbench.gateway.contracts import STOCK, in_its_hours
 from workbench.gateway.realtime import Feed
 from workbench.gateway.refusals import (
@@ -19,6 +19,7 @@ from workbench.gateway.refusals import (
     Refused,
     invalid,
     no_live_bars,
+    no_live_market,
     no_live_ticks,
 )
 from workbench.gateway.requests import MarketDataRequest, RealTimeBarsRequest
@@ -27,7 +28,8 @@ from workbench.gateway.tape import Instrument
 from workbench.gateway.ticks import DELAYED, DELAYED_FROZEN, LIVE, Layout, kind_told
 
 if TYPE_CHECKING:
-    from workbench.gateway.protocol import Gateway, GatewayConnection
+    from workbench.gateway.protocol import GatewayConnection
+    from workbench.gateway.shared import Gateway
 
 
 class Lines:
@@ -47,6 +49,8 @@ class Lines:
             raise Refused(WHAT_TO_SHOW_INVALID)
         if not self._gateway.behaviour.market_data:
             raise Refused(NO_TICKS)
+        if instrument.sec_type != STOCK and request.what_to_show not in AS_TRADED:
+            raise Refused(no_live_market(instrument.symbol, request.what_to_show))
         if not instrument.streams:
             raise Refused(no_live_bars(instrument.symbol))
         self._refuse_held(request.req_id)

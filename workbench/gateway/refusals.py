@@ -88,6 +88,13 @@ def no_live_bars(symbol: str) -> Notice:
     return Notice(420, f"Invalid Real-time Query:{_unstreamed(symbol)}")
 
 
+def no_live_market(symbol: str, what_to_show: str) -> Notice:
+    """Return the answer of an index to live quotes; IB's text is on no record, the code is that of live bars."""
+    return Notice(
+        420, f"Invalid Real-time Query:No market for {symbol}/IND {_kind(what_to_show)}: an index is computed"
+    )
+
+
 def no_live_ticks(symbol: str) -> Notice:
     """Return the answer to ticks of what the tape cannot stream."""
     return Notice(354, f"Requested market data is not subscribed. {_unstreamed(symbol)}")
