@@ -14,7 +14,7 @@ from sqlalchemy.schema import CreateIndex, CreateTable
 from workbench.errors import InvalidSettings, StoreError
 from workbench.store.catalog import record
 from workbench.store.database import DatabaseManager
-from workbench.store.series import SeriesInfo
+from workbench.store.seriesinfo import SeriesInfo
 from workbench.store.tables import historical_data_metadata, metadata
 
 START, END = datetime(2020, 1, 2, tzinfo=UTC), datetime(2026, 11, 20, tzinfo=UTC)
@@ -148,7 +148,7 @@ from datetime import UTC, datetime
 import alembic.command, alembic.config
 from workbench.store.catalog import record
 from workbench.store.database import DatabaseManager
-from workbench.store.series import SeriesInfo
+from workbench.store.seriesinfo import SeriesInfo
 when = datetime(2026, 11, 20, tzinfo=UTC)
 print("ready", flush=True)
 sys.stdin.readline()

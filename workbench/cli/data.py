@@ -10,7 +10,7 @@ import typer
 from workbench.cli.base import FAILED, INTERRUPTED, GatewayOption, app
 
 if TYPE_CHECKING:
-    from workbench.store.series import SeriesInfo
+    from workbench.store.seriesinfo import SeriesInfo
 
 
 @app.command(epilog="Example: `workbench backfill AAPL MSFT -t 15min -t 1day --since 2024-01-01`")

@@ -8,7 +8,7 @@ import pandas as pd
 from sqlalchemy import ColumnElement, Connection, Table, delete, insert, select
 
 from workbench.store.database import DatabaseManager, insert_into
-from workbench.store.series import SeriesInfo
+from workbench.store.seriesinfo import SeriesInfo
 from workbench.store.tables import coverage, historical_data_metadata
 
 _MAIN = "TRADES"

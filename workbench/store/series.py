@@ -1,19 +1,16 @@
-"""One series: a folder of parts, disjoint in time.
+"""One series: its bars as they are read and written.
 
-Readers take no lock. They list the parts, open them, and list again: when both lists are the same, what they hold open
-is the series as it was at one instant, and stays readable whatever is written meanwhile. Writers hold the series' lock,
-write all they will change beside the folder, and let it take its place as one step.
+Writers hold the series' lock, write all that they will change beside the folder, and let it take its place as one step.
 """
 
 from __future__ import annotations
 
-import time
 from collections.abc import Callable, Collection, Iterator, Sequence
-from contextlib import ExitStack, contextmanager
+from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import Any
 
 import pyarrow as pa
 
@@ -22,20 +19,18 @@ from workbench.market.bars import SCHEMA, TIMESTAMP
 from workbench.market.coverage import Coverage, Interval
 from workbench.market.sessions import session_calendar
 from workbench.market.timeframes import TIMEFRAMES, Timeframe, parse_timeframe
-from workbench.store.commit import pending, replace_all, settle
+from workbench.store.commit import replace_all, settle
 from workbench.store.files import locked
+from workbench.store.folder import PartFolder
 from workbench.store.footer import PartInfo, Provenance
-from workbench.store.layout import foldable, overlapping, parse_part_name, part_name, periods_of
+from workbench.store.layout import foldable, part_name, periods_of
 from workbench.store.merge import SaveReport, merge
 from workbench.store.parts import (
     ALWAYS,
     Part,
-    PartChanged,
     between,
-    find_part,
     keep_aside,
     lost_in,
-    opened,
     read_bars,
     read_info,
     read_whole,
@@ -44,43 +39,16 @@ from workbench.store.parts import (
     sweep,
     write_part,
 )
-
-_ATTEMPTS = 500
-_PAUSE_S = 0.001
-
-_Info = TypeVar("_Info", PartInfo, PartInfo | None)
+from workbench.store.seriesinfo import SeriesInfo, told_by
 
 Each = Callable[[Callable[..., Any], Sequence[Any]], Iterator[Any]]
 """What applies a function to each element: `map`, or that of a pool of threads."""
 
 
 @dataclass(frozen=True, slots=True)
-class SeriesInfo:
-    """What a stored series holds, told by its parts' footers. `first` and `last` are bar starts in UTC."""
+class Series(PartFolder):
+    """The bars of one symbol, timeframe and price, and the lock that their writers share."""
 
-    symbol: str
-    timeframe: str
-    what_to_show: str
-    source: str = ""
-    bars: int = 0
-    first: datetime | None = None
-    last: datetime | None = None
-    coverage: Coverage = Coverage()  # noqa: RUF009  a value
-    bytes: int = 0
-    parts: int = 0
-    fetched_at: datetime | None = None
-    gateway_version: str = ""
-    use_rth: bool = True
-    volume_unit: str = ""
-    problem: str = ""
-    """Why some of it cannot be read, or nothing."""
-
-
-@dataclass(frozen=True, slots=True)
-class Series:
-    """The parts below one folder, and the lock that their writers share."""
-
-    folder: Path
     timeframe: Timeframe
     what_to_show: str
 
@@ -89,11 +57,6 @@ class Series:
         """Return the series that a folder such as `…/AAPL/15min-MIDPOINT.parquet` holds, or would hold."""
         name, _, what_to_show = folder.stem.partition("-")
         return cls(folder, parse_timeframe(name), what_to_show or "TRADES")
-
-    @property
-    def home(self) -> Path:
-        """The folder of the symbol, in which all its series lie."""
-        return self.folder.parent
 
     @property
     def symbol(self) -> str:
@@ -108,26 +71,6 @@ class Series:
 
     # Reading
 
-    def parts(self, begin: datetime = ALWAYS[0], end: datetime = ALWAYS[1]) -> list[Part]:
-        """Return the parts that may hold bars of `[begin, end)`, in the order of time.
-
-        Raises `StoreError` when two of them share time: somebody copied files.
-        """
-        change = pending(self.home)
-        contents = {name: self.folder / name for name in self._names()}
-        if change is not None:
-            contents |= {final.name: self.home / to for final, to in change.moves.items() if self._is_mine(final)}
-            contents = {name: at for name, at in contents.items() if Path(self.folder.name, name) not in change.gone}
-        found = [part for name, at in contents.items() if (part := self._find(name, at))]
-        shared = overlapping(part.period for part in found)
-        if shared:
-            raise StoreError(
-                f"{self.folder} holds {part_name(shared[0])} and {part_name(shared[1])}, which share time; "
-                "move the one away that does not belong there"
-            )
-        near = [part for part in found if part.period.begin < end and begin < part.period.end]
-        return sorted(near, key=lambda part: part.period)
-
     def load(self, begin: datetime, end: datetime, columns: Sequence[str], each: Each = map) -> pa.Table:
         """Return the bars that start in `[begin, end)`, as the series was at one instant; timestamps come first.
 
@@ -137,124 +80,50 @@ class Series:
         def read(one: tuple[Part, pa.NativeFile]) -> pa.Table:
             return read_bars(*one, columns, begin, end)
 
-        with self._held(begin, end) as held:
+        with self.held(begin, end) as held:
             tables = list(each(read, held))
         return pa.concat_tables(tables or [SCHEMA.empty_table().select([TIMESTAMP, *columns])])
 
     def coverage(self) -> Coverage:
         """Return the intervals that were asked for and are stored."""
-        return Coverage(span for _, info in self._told(read_info) for span in info.coverage)
+        return Coverage(span for _, info in self.told(read_info) for span in info.coverage)
 
     def refuse_others(self, provenance: Provenance) -> None:
         """Raise `SourceMismatch` when what is stored has another source, or is of other hours.
 
         What cannot be read has no say.
         """
-        for part, stored in self._told(_readable):
+        for part, stored in self.told(_readable):
             if stored is not None and stored.provenance != provenance:
                 raise SourceMismatch(
                     f"{part.path} holds {stored.provenance}; {provenance} must not mix with them. Keep them in a data "
                     "folder of their own (data_dir in workbench.toml, or WORKBENCH_DATA_DIR)"
                 )
 
-    def has_parts(self) -> bool:
-        """Tell whether anything is stored, readable or not."""
-        return bool(self._names() or (pending(self.home) and self.parts()))
-
     def has_unreadable(self) -> bool:
         """Tell whether some part has a footer that cannot be read."""
-        return any(info is None for _, info in self._told(_readable))
+        return any(info is None for _, info in self.told(_readable))
 
     def whole_parts(self) -> list[Part]:
         """Return the parts, of which none has lost bars. Raises `CorruptPart`."""
-        told = self._told(read_info)
+        told = self.told(read_info)
         for part, info in told:
             refuse_lost(part, info, *ALWAYS)
         return [part for part, _ in told]
 
     def info(self) -> SeriesInfo:
         """Return what the parts' footers tell of the series."""
-        told = self._told(read_info)
-        infos = [info for _, info in told]
-        newest = max(infos, key=lambda info: info.fetched_at, default=None)
-        bounds = [(info.first, info.last) for info in infos if info.rows]
-        lost = Coverage(span for info in infos for span in info.lost)
-        return SeriesInfo(
-            symbol=self.symbol,
-            timeframe=str(self.timeframe),
-            what_to_show=self.what_to_show,
-            source=newest.provenance.source if newest else "",
-            bars=sum(info.rows for info in infos),
-            first=bounds[0][0] if bounds else None,
-            last=bounds[-1][1] if bounds else None,
-            coverage=Coverage(span for info in infos for span in info.coverage),
-            bytes=sum(part.bytes for part, _ in told),
-            parts=len(told),
-            fetched_at=newest.fetched_at if newest else None,
-            gateway_version=newest.gateway_version if newest else "",
-            use_rth=newest.provenance.use_rth if newest else True,
-            volume_unit=newest.provenance.volume_unit if newest else "",
-            problem="; ".join(f"bars of {span} could not be read, fetch them again" for span in lost),
-        )
+        return told_by(self._key(), self.told(read_info))
 
     def readable_info(self) -> SeriesInfo:
         """Return what the footers tell; of a series with a part that cannot be read, that."""
         try:
             return self.info()
         except StoreError as error:
-            return SeriesInfo(self.symbol, str(self.timeframe), self.what_to_show, problem=str(error))
+            return replace(self._key(), problem=str(error))
 
-    def _names(self) -> list[str]:
-        try:
-            return [path.name for path in self.folder.iterdir() if parse_part_name(path.name)]
-        except FileNotFoundError:
-            return []
-        except OSError as error:
-            raise StoreError(f"{self.folder} cannot be read as a folder of parts: {error.strerror}") from error
-
-    def _is_mine(self, path: Path) -> bool:
-        return path.parent == Path(self.folder.name)
-
-    def _find(self, name: str, content: Path) -> Part | None:
-        """Return the part of that name; None when it vanished since it was listed, which the next list shows."""
-        path, period = self.folder / name, parse_part_name(name)
-        assert period is not None  # noqa: S101  _names lists nothing else
-        for at in (content, path):  # a temporary that is gone was renamed
-            try:
-                return find_part(path, period, at)
-            except FileNotFoundError:
-                continue
-            except OSError as error:
-                raise StoreError(f"{path} cannot be opened: {error.strerror}") from error
-        return None
-
-    @contextmanager
-    def _held(self, begin: datetime, end: datetime) -> Iterator[list[tuple[Part, pa.NativeFile]]]:
-        """Hold the parts of `[begin, end)` open as they are at one instant."""
-        for _ in range(_ATTEMPTS):
-            with ExitStack() as stack:
-                parts = self.parts(begin, end)
-                try:
-                    held = [(part, stack.enter_context(opened(part))) for part in parts]
-                except PartChanged:
-                    held = []
-                if _same(parts, self.parts(begin, end)) and len(held) == len(parts):
-                    yield held
-                    return
-            time.sleep(_PAUSE_S)
-        raise StoreError(f"{self.folder} changes all the time, or holds a link that leads nowhere; try again later")
-
-    def _told(self, read: Callable[[Part], _Info]) -> list[tuple[Part, _Info]]:
-        """Return the parts and what their footers tell, as the series was at one instant."""
-        for _ in range(_ATTEMPTS):
-            parts = self.parts()
-            try:
-                told = [(part, read(part)) for part in parts]
-            except PartChanged:
-                continue
-            if _same(parts, self.parts()):
-                return told
-        raise StoreError(f"{self.folder} changes all the time; try again later")
+    def _key(self) -> SeriesInfo:
+        return SeriesInfo(self.symbol, str(self.timeframe), self.what_to_show)
 
     # Writing. The caller holds the lock.
 
@@ -409,10 +278,6 @@ def refuse_outside(table: pa.Table, covers: Interval | None) -> None:
 def years_of(table: pa.Table, covers: Interval | None) -> set[int]:
     """Return the years that a save of these bars touches."""
     return {period.begin.year for period in periods_of(TIMEFRAMES["1day"], stamps_of(table), covers, [])}
-
-
-def _same(parts: Sequence[Part], others: Sequence[Part]) -> bool:
-    return [part.identity for part in parts] == [part.identity for part in others]
 
 
 def _readable(part: Part) -> PartInfo | None:

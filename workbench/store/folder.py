@@ -1,0 +1,120 @@
+"""The parts that lie in a folder, as they are at one instant.
+
+Readers take no lock. They list the parts, open them, and list again: when both lists are the same, what they hold open
+is the folder as it was at one instant, and stays readable whatever is written meanwhile.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import ExitStack, contextmanager
+from dataclasses import dataclass
+from datetime import datetime
+from pathlib import Path
+from typing import TypeVar
+
+import pyarrow as pa
+
+from workbench.errors import StoreError
+from workbench.store.commit import pending
+from workbench.store.footer import PartInfo
+from workbench.store.layout import overlapping, parse_part_name, part_name
+from workbench.store.parts import ALWAYS, Part, PartChanged, find_part, opened
+
+_ATTEMPTS = 500
+_PAUSE_S = 0.001
+
+_Info = TypeVar("_Info", PartInfo, PartInfo | None)
+
+
+@dataclass(frozen=True, slots=True)
+class PartFolder:
+    """A folder of parts, disjoint in time."""
+
+    folder: Path
+
+    @property
+    def home(self) -> Path:
+        """The folder of the symbol, in which all its series lie."""
+        return self.folder.parent
+
+    def parts(self, begin: datetime = ALWAYS[0], end: datetime = ALWAYS[1]) -> list[Part]:
+        """Return the parts that may hold bars of `[begin, end)`, in the order of time.
+
+        Raises `StoreError` when two of them share time: somebody copied files.
+        """
+        change = pending(self.home)
+        contents = {name: self.folder / name for name in self._names()}
+        if change is not None:
+            contents |= {final.name: self.home / to for final, to in change.moves.items() if self._is_mine(final)}
+            contents = {name: at for name, at in contents.items() if Path(self.folder.name, name) not in change.gone}
+        found = [part for name, at in contents.items() if (part := self._find(name, at))]
+        shared = overlapping(part.period for part in found)
+        if shared:
+            raise StoreError(
+                f"{self.folder} holds {part_name(shared[0])} and {part_name(shared[1])}, which share time; "
+                "move the one away that does not belong there"
+            )
+        near = [part for part in found if part.period.begin < end and begin < part.period.end]
+        return sorted(near, key=lambda part: part.period)
+
+    def has_parts(self) -> bool:
+        """Tell whether anything is stored, readable or not."""
+        return bool(self._names() or (pending(self.home) and self.parts()))
+
+    def _names(self) -> list[str]:
+        try:
+            return [path.name for path in self.folder.iterdir() if parse_part_name(path.name)]
+        except FileNotFoundError:
+            return []
+        except OSError as error:
+            raise StoreError(f"{self.folder} cannot be read as a folder of parts: {error.strerror}") from error
+
+    def _is_mine(self, path: Path) -> bool:
+        return path.parent == Path(self.folder.name)
+
+    def _find(self, name: str, content: Path) -> Part | None:
+        """Return the part of that name; None when it vanished since it was listed, which the next list shows."""
+        path, period = self.folder / name, parse_part_name(name)
+        assert period is not None  # noqa: S101  _names lists nothing else
+        for at in (content, path):  # a temporary that is gone was renamed
+            try:
+                return find_part(path, period, at)
+            except FileNotFoundError:
+                continue
+            except OSError as error:
+                raise StoreError(f"{path} cannot be opened: {error.strerror}") from error
+        return None
+
+    @contextmanager
+    def held(self, begin: datetime, end: datetime) -> Iterator[list[tuple[Part, pa.NativeFile]]]:
+        """Hold the parts of `[begin, end)` open as they are at one instant."""
+        for _ in range(_ATTEMPTS):
+            with ExitStack() as stack:
+                parts = self.parts(begin, end)
+                try:
+                    held = [(part, stack.enter_context(opened(part))) for part in parts]
+                except PartChanged:
+                    held = []
+                if _same(parts, self.parts(begin, end)) and len(held) == len(parts):
+                    yield held
+                    return
+            time.sleep(_PAUSE_S)
+        raise StoreError(f"{self.folder} changes all the time, or holds a link that leads nowhere; try again later")
+
+    def told(self, read: Callable[[Part], _Info]) -> list[tuple[Part, _Info]]:
+        """Return the parts and what their footers tell, as the series was at one instant."""
+        for _ in range(_ATTEMPTS):
+            parts = self.parts()
+            try:
+                told = [(part, read(part)) for part in parts]
+            except PartChanged:
+                continue
+            if _same(parts, self.parts()):
+                return told
+        raise StoreError(f"{self.folder} changes all the time; try again later")
+
+
+def _same(parts: Sequence[Part], others: Sequence[Part]) -> bool:
+    return [part.identity for part in parts] == [part.identity for part in others]
