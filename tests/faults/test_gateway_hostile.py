@@ -15,6 +15,7 @@ from pathlib import Path
 
 import pytest
 
+from workbench.gateway import peers
 from workbench.gateway import server as shell
 from workbench.gateway.clock import GatewayClock
 from workbench.gateway.process import GatewayProcess
@@ -199,20 +200,20 @@ def test_who_does_not_start_in_time_is_hung_up_on_and_who_has_started_is_not(
 
 
 def test_strangers_are_kept_up_to_a_number_and_the_oldest_goes_first(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(shell, "MOST_STRANGERS", 20)
+    monkeypatch.setattr(peers, "MOST_STRANGERS", 20)
     with running(SimulatedTape(seed=1), GatewayClock(NOON)) as server, ExitStack() as stack:
         address = server.host, server.port
-        peers = [stack.enter_context(dial(address)) for _ in range(100)]
+        dialled = [stack.enter_context(dial(address)) for _ in range(100)]
 
-        assert all(is_hung_up_on(peer) for peer in peers[:80])
-        assert answers_greetings(peers[-20:])
-        assert len(server._writers) <= 21
+        assert all(is_hung_up_on(peer) for peer in dialled[:80])
+        assert answers_greetings(dialled[-20:])
+        assert len(server.peers) <= 21
 
 
-def answers_greetings(peers: list[socket.socket]) -> bool:
-    for peer in peers:
+def answers_greetings(strangers: list[socket.socket]) -> bool:
+    for peer in strangers:
         peer.sendall(HELLO)
-    return all(b"176" in peer.recv(65_536) for peer in peers)
+    return all(b"176" in peer.recv(65_536) for peer in strangers)
 
 
 def test_one_clients_long_answers_give_others_their_turn() -> None:

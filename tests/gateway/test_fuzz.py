@@ -21,8 +21,9 @@ from hypothesis import strategies as st
 
 from workbench.gateway.effects import Effect, Hangup, Reset, Send
 from workbench.gateway.history import MOST_BARS
-from workbench.gateway.protocol import Gateway, GatewayConnection
-from workbench.gateway.requests import UNVERSIONED, VERSIONED, MalformedField, parse
+from workbench.gateway.layouts import UNVERSIONED, VERSIONED, MalformedField, parse
+from workbench.gateway.protocol import GatewayConnection
+from workbench.gateway.shared import Gateway
 from workbench.gateway.simulated import SimulatedTape
 from workbench.gateway.wire import GREETING, MAX_FRAME, FrameReader, encode, fields, frame, join
 

@@ -4,6 +4,7 @@ import pytest
 
 from workbench.gateway import answers, messages
 from workbench.gateway import requests as asked
+from workbench.gateway.layouts import parse
 from workbench.gateway.messages import KEEP_UP_TO_DATE, REQUESTS, Position
 from workbench.gateway.refusals import Notice
 from workbench.gateway.wire import FrameReader, fields
@@ -22,7 +23,7 @@ def test_a_request_has_its_id_where_the_gateway_reads_it(message_id: int) -> Non
     assert place is not None
     texts[place] = "77"
 
-    request = asked.parse(texts)
+    request = parse(texts)
 
     assert getattr(request, "req_id", getattr(request, "order_id", None)) == 77
     assert messages.request(texts, nobody).req_id == 77
@@ -35,7 +36,7 @@ def test_a_request_has_its_symbol_where_the_gateway_reads_it(message_id: int) ->
     assert place is not None
     texts[place - 1 : place + 1] = ["5", "SPY"]
 
-    request = asked.parse(texts)
+    request = parse(texts)
 
     assert (request.contract.con_id, request.contract.symbol) == (5, "SPY")  # type: ignore[union-attr]
     assert messages.request(texts, nobody).symbol == "SPY"
@@ -45,7 +46,7 @@ def test_the_wish_for_updates_is_where_the_gateway_reads_it() -> None:
     texts = ["20", *["0"] * LENGTH]
     texts[KEEP_UP_TO_DATE] = "1"
 
-    request = asked.parse(texts)
+    request = parse(texts)
 
     assert isinstance(request, asked.HistoricalRequest)
     assert request.keep_up_to_date

@@ -12,8 +12,9 @@ from hypothesis import strategies as st
 
 from workbench.gateway.behaviour import Behaviour, DatesIn
 from workbench.gateway.effects import Effect, Hangup, Ignored, Send
-from workbench.gateway.protocol import Gateway, GatewayConnection
+from workbench.gateway.protocol import GatewayConnection
 from workbench.gateway.rulebook import Rulebook
+from workbench.gateway.shared import Gateway
 from workbench.gateway.simulated import SimulatedTape
 from workbench.gateway.wire import GREETING, FrameReader, Value, encode, fields, frame
 

@@ -9,6 +9,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from workbench.gateway import rules
+from workbench.gateway.layouts import parse
 from workbench.gateway.refusals import Refused
 from workbench.gateway.requests import (
     ContractQuery,
@@ -17,7 +18,6 @@ from workbench.gateway.requests import (
     HistoricalRequest,
     RealTimeBarsRequest,
     Request,
-    parse,
 )
 from workbench.gateway.rulebook import MANY_GROUPS, Rulebook, no_rules
 from workbench.gateway.rules import RULES, Asked, Counted, Scope

@@ -30,7 +30,8 @@ from workbench.gateway.rules import Asked, Counted, without_old
 from workbench.gateway.tape import Instrument
 
 if TYPE_CHECKING:
-    from workbench.gateway.protocol import Gateway, GatewayConnection
+    from workbench.gateway.protocol import GatewayConnection
+    from workbench.gateway.shared import Gateway
 
 HISTORICAL_SERVICE = 162
 

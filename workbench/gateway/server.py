@@ -10,9 +10,6 @@ import asyncio
 import ipaddress
 import logging
 import math
-import os
-import socket
-import struct
 import time
 from collections.abc import Callable, Coroutine, Iterable
 from contextlib import suppress
@@ -21,14 +18,16 @@ from workbench.errors import GatewayError
 from workbench.gateway.behaviour import Behaviour
 from workbench.gateway.clock import GatewayClock
 from workbench.gateway.control import ControlServer, GatewayStatus
-from workbench.gateway.effects import ComeBack, Effect, GoAway, Hangup, Ignored, MovePort, Reset, Send
+from workbench.gateway.effects import ComeBack, Effect, GoAway, MovePort, Send
 from workbench.gateway.faults import Fault
 from workbench.gateway.faults.engine import FaultEngine, Order
 from workbench.gateway.faults.script import parse_faults
 from workbench.gateway.hours import hours, require_known
+from workbench.gateway.peers import Peers
 from workbench.gateway.pending import AT_ONCE, Latency
-from workbench.gateway.protocol import Gateway, GatewayConnection
+from workbench.gateway.protocol import GatewayConnection
 from workbench.gateway.rulebook import Rulebook
+from workbench.gateway.shared import Gateway
 from workbench.gateway.tape import Tape
 
 log = logging.getLogger(__name__)
@@ -37,9 +36,8 @@ READ_SIZE = 2048  # a score of requests: others get their turn before the next a
 UNREAD_LIMIT = 16 << 20  # bytes that a client may leave unread before it is dropped
 GRACE_S = 1.0  # how long closing waits until clients have read what was sent to them
 HOST = "127.0.0.1"
-HANDSHAKE_S = 10.0  # real seconds in which a client has to start
+HANDSHAKE_S = 10.0  # real seconds in which a stranger has to start
 BACKLOG = 512  # connections that wait to be taken, all at once: with the strangers fewer than the usual 1024 files
-MOST_STRANGERS = 256  # connections that have not started; one more drops the oldest of them
 
 
 class GatewayServer:
@@ -85,12 +83,9 @@ class GatewayServer:
         """Told the new port when a fault has moved the gateway there."""
         self._loop: asyncio.AbstractEventLoop | None = None
         self._moves: set[asyncio.Task[None]] = set()
-        self._writers: dict[object, asyncio.StreamWriter] = {}
-        self._strangers: dict[GatewayConnection, asyncio.StreamWriter] = {}
+        self.peers = Peers()
         self._wanted = asyncio.Event()
         self._sleeping_until = math.inf
-        self._empty = asyncio.Event()
-        self._empty.set()
         self._server: asyncio.Server | None = None
         self._ticker: asyncio.Task[None] | None = None
 
@@ -130,8 +125,8 @@ class GatewayServer:
 
     def status(self) -> GatewayStatus:
         """Return what the gateway does now."""
-        clock, clients = self.clock, sum(connection.has_started for connection in self._conversations)
-        return GatewayStatus(clock.now(), clock.speed, clock.paused, clients, self.gateway.tape.account)
+        clock = self.clock
+        return GatewayStatus(clock.now(), clock.speed, clock.paused, self.peers.started, self.gateway.tape.account)
 
     def pause(self) -> None:
         """Let the clock stand. This and what follows are for the gateway's own thread: others use `control`."""
@@ -156,13 +151,8 @@ class GatewayServer:
         self.gateway.skip(to)
         if to < before:
             log.warning("the clock was set back: every client is hung up on")
-            for writer in self._writers.values():
-                writer.close()
+            self.peers.hang_up()
         self._wanted.set()
-
-    @property
-    def _conversations(self) -> list[GatewayConnection]:
-        return [it for it in self._writers if isinstance(it, GatewayConnection)]
 
     def _inject(self, fault: Fault) -> None:
         self.faults.inject(fault, self.clock.now())
@@ -189,41 +179,28 @@ class GatewayServer:
             await self.control.close()
         for task in (self._ticker, *self._moves):
             task.cancel()
-        for hang_up in (asyncio.StreamWriter.close, _abort):
-            for writer in self._writers.values():
-                hang_up(writer)
-            await self._all_gone(GRACE_S)
+        for end in (self.peers.hang_up, self.peers.abort):
+            end()
+            await self.peers.all_gone(GRACE_S)
         await self._server.wait_closed()
         with suppress(asyncio.CancelledError):
             await self._ticker
 
-    async def _all_gone(self, seconds: float) -> None:
-        """Wait until every client's task has ended, at most some seconds."""
-        with suppress(TimeoutError):
-            await asyncio.wait_for(self._empty.wait(), seconds)
-
     async def _serve(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         connection = GatewayConnection(self.gateway)
-        self._writers[connection] = self._strangers[connection] = writer
-        self._empty.clear()
-        if len(self._strangers) > MOST_STRANGERS:  # the one that has kept its place longest without a word
-            _abort(self._strangers.pop(next(iter(self._strangers))))
-        try:
-            async with asyncio.timeout(HANDSHAKE_S) as handshake:
-                await self._converse(connection, reader, writer, handshake)
-        except TimeoutError:
-            log.info("a client did not finish its handshake in %g s", HANDSHAKE_S)
-        except OSError as error:
-            log.info("a client is gone: %s", error)
-        finally:
-            self._strangers.pop(connection, None)
-            connection.close()
-            writer.close()
-            with suppress(OSError):
-                await writer.wait_closed()
-            del self._writers[connection]
-            if not self._writers:
-                self._empty.set()
+        with self.peers.holding(connection, writer):
+            try:
+                async with asyncio.timeout(HANDSHAKE_S) as handshake:
+                    await self._converse(connection, reader, writer, handshake)
+            except TimeoutError:
+                log.info("a client did not finish its handshake in %g s", HANDSHAKE_S)
+            except OSError as error:
+                log.info("a client is gone: %s", error)
+            finally:
+                connection.close()
+                writer.close()
+                with suppress(OSError):
+                    await writer.wait_closed()
 
     async def _converse(
         self,
@@ -238,8 +215,7 @@ class GatewayServer:
                 return
             now = self.clock.now()
             self._obey(self.faults.outgoing(connection, connection.receive(data, now), now))
-            if connection.has_started and connection in self._strangers:
-                del self._strangers[connection]
+            if self.peers.welcome(connection):
                 handshake.reschedule(None)
             if self._next_due(now) < self._sleeping_until:
                 self._wanted.set()
@@ -254,8 +230,7 @@ class GatewayServer:
         match effect:
             case GoAway() if self._server:
                 self._server.close()
-                for writer in self._writers.values():
-                    _abort(writer)
+                self.peers.abort()
             case ComeBack():
                 self.gateway = self._fresh()
                 self._spawn(self._listen_again())
@@ -314,24 +289,8 @@ class GatewayServer:
         for connection, effect in orders:
             if connection is None:
                 self._move(effect)
-                continue
-            writer = self._writers.get(connection)
-            if writer is None or writer.is_closing():
-                continue
-            match effect:
-                case Send(data=out):
-                    writer.write(out)
-                    if writer.transport.get_write_buffer_size() > limit:
-                        log.warning("dropped a client that left more than %d bytes unread", limit)
-                        writer.transport.abort()
-                case Ignored(message=message):
-                    log.info("ignored a message: %r", message)
-                case Hangup(reason=reason):
-                    log.warning("hung up on a client: %s", reason)
-                    writer.close()
-                case Reset(reason=reason):
-                    log.warning("reset a client's connection: %s", reason)
-                    _reset(writer)
+            else:
+                self.peers.obey(connection, effect, limit)
 
 
 def _rules_time(real: Callable[[], float] | None) -> Callable[[float], float]:
@@ -343,17 +302,6 @@ def _report(ticker: asyncio.Task[None]) -> None:
     """Say at once that a task of the gateway has stopped; `close` raises the ticker's error."""
     if not ticker.cancelled() and (error := ticker.exception()):
         log.critical("the gateway has stopped: live bars, or its listening", exc_info=error)
-
-
-def _abort(writer: asyncio.StreamWriter) -> None:
-    writer.transport.abort()
-
-
-def _reset(writer: asyncio.StreamWriter) -> None:
-    """Close with an RST: a socket that may not linger forgets what it has not delivered."""
-    linger = struct.pack("hh" if os.name == "nt" else "ii", 1, 0)
-    writer.get_extra_info("socket").setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, linger)
-    writer.transport.abort()
 
 
 def _is_loopback(host: str) -> bool:

@@ -4,20 +4,17 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from workbench.gateway.layouts import UNVERSIONED, VERSIONED, MalformedField, parse
 from workbench.gateway.requests import (
-    UNVERSIONED,
-    VERSIONED,
     CancelHistorical,
     ContractDetailsRequest,
     ContractQuery,
     HeadTimestampRequest,
     HistoricalRequest,
-    MalformedField,
     MarketDataRequest,
     NoAnswer,
     RealTimeBarsRequest,
     StartApi,
-    parse,
 )
 
 SPY = ["0", "SPY", "STK", "", "0.0", "", "", "SMART", "ARCA", "USD", "", ""]
