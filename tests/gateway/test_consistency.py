@@ -18,8 +18,9 @@ from hypothesis import strategies as st
 
 from tests.gateway.test_replay import save
 from workbench.gateway.effects import Send
-from workbench.gateway.protocol import Gateway, GatewayConnection
+from workbench.gateway.protocol import GatewayConnection
 from workbench.gateway.replay import ReplayTape
+from workbench.gateway.shared import Gateway
 from workbench.gateway.simulated import SimulatedTape
 from workbench.gateway.tape import Tape
 from workbench.gateway.wire import GREETING, FrameReader, Value, encode, fields, frame
