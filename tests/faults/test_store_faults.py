@@ -15,15 +15,24 @@ import pandas as pd
 import pytest
 
 from workbench.errors import StoreError
+from workbench.market.contracts import Contract
+from workbench.market.universe import Universe
 from workbench.store import files
 from workbench.store.historical import HistoricalDataManager
+
+OWN_HOURS = Universe([Contract("AAPL", kind="index")])
+"""The bars here keep no session's hours."""
 
 posix = pytest.mark.skipif(os.name == "nt", reason="needs POSIX signals and limits: run it on Linux or macOS")
 
 SAVER = """
 import sys
 import pandas as pd
+from workbench.market.contracts import Contract
+from workbench.market.universe import Universe
 from workbench.store.historical import HistoricalDataManager
+
+OWN_HOURS = Universe([Contract("AAPL", kind="index")])  # the bars here keep no session's hours
 
 def bars(number):
     index = pd.date_range(f"2026-{1 + number % 12:02}-02", periods=500, freq="1min", tz="UTC", unit="us")
@@ -35,7 +44,7 @@ def bars(number):
 WRITE_FOREVER = (
     SAVER
     + """
-store = HistoricalDataManager(sys.argv[1])
+store = HistoricalDataManager(sys.argv[1], universe=OWN_HOURS)
 print("ready", flush=True)
 for number in range(int(sys.argv[2]), int(sys.argv[3])):
     store.save_bars("AAPL", "1min", bars(number))
@@ -49,7 +58,7 @@ WRITE_WITH_A_LIMIT = (
 import resource
 from workbench.errors import StoreError
 from workbench.store import parts
-store = HistoricalDataManager(sys.argv[1])
+store = HistoricalDataManager(sys.argv[1], universe=OWN_HOURS)
 store.save_bars("AAPL", "1min", bars(0))
 resource.setrlimit(resource.RLIMIT_FSIZE, (int(sys.argv[2]), resource.RLIM_INFINITY))
 try:
@@ -92,13 +101,13 @@ def test_killed_writers_leave_whole_files_and_every_save_that_they_confirmed(tmp
         confirmed |= set(done)
         begun = max([begun - 1, *done]) + 1
 
-        stored = HistoricalDataManager(tmp_path).load_bars("AAPL", "1min")["close"].value_counts()
+        stored = HistoricalDataManager(tmp_path, universe=OWN_HOURS).load_bars("AAPL", "1min")["close"].value_counts()
         assert set(stored) <= {500}, "a save is there as a whole or not at all"
         assert {1.0 + number for number in confirmed} <= set(stored.index)
         assert len(set(stored.index) - {1.0 + number for number in confirmed}) <= 1
 
     assert confirmed
-    HistoricalDataManager(tmp_path).save_bars("AAPL", "1min", bars())
+    HistoricalDataManager(tmp_path, universe=OWN_HOURS).save_bars("AAPL", "1min", bars())
     assert [path.name for path in (tmp_path / "stocks" / "AAPL").iterdir() if path.suffix == ".tmp"] == []
 
 
@@ -106,7 +115,7 @@ def test_processes_that_save_into_one_series_at_once_lose_nothing(tmp_path: Path
     writers = [start(WRITE_FOREVER, tmp_path, first, first + 24) for first in (0, 24)]
     codes = [(writer.communicate(), writer.returncode)[1] for writer in writers]
 
-    stored = HistoricalDataManager(tmp_path).load_bars("AAPL", "1min")["close"].value_counts()
+    stored = HistoricalDataManager(tmp_path, universe=OWN_HOURS).load_bars("AAPL", "1min")["close"].value_counts()
 
     assert codes == [0, 0]
     assert stored.to_dict() == {1.0 + number: 500 for number in range(48)}
@@ -120,7 +129,7 @@ def test_a_full_disk_is_an_error_and_leaves_the_old_part_whole(tmp_path: Path, l
 
     assert writer.returncode == 7
     assert "2026-01.parquet could not be written" in said
-    assert len(HistoricalDataManager(tmp_path).load_bars("AAPL", "1min")) == 500
+    assert len(HistoricalDataManager(tmp_path, universe=OWN_HOURS).load_bars("AAPL", "1min")) == 500
     assert not list(tmp_path.rglob("*.tmp"))
 
 
@@ -142,7 +151,7 @@ def _fail_at(calls: list[str], stop: int, name: str, function: Callable[..., obj
 def test_a_write_that_fails_at_any_step_leaves_old_or_new_whole_and_can_be_repeated(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, stop: int
 ) -> None:
-    store, calls = HistoricalDataManager(tmp_path), list[str]()
+    store, calls = HistoricalDataManager(tmp_path, universe=OWN_HOURS), list[str]()
     store.save_bars("AAPL", "1min", bars(10.0))
 
     with monkeypatch.context() as patch:
@@ -167,18 +176,17 @@ def test_a_file_where_a_folder_is_wanted_is_an_error_and_stays(tmp_path: Path, p
     blocked.write_bytes(b"somebody's notes")
 
     with pytest.raises(StoreError, match=r"cannot be (written|read)"):
-        HistoricalDataManager(tmp_path / "data").save_bars("AAPL", "1min", bars())
+        HistoricalDataManager(tmp_path / "data", universe=OWN_HOURS).save_bars("AAPL", "1min", bars())
 
     assert blocked.read_bytes() == b"somebody's notes"
 
 
-READ_ONLY = """
-import os, sys
-from pathlib import Path
-import pandas as pd
+READ_ONLY = (
+    SAVER
+    + """
+import os
 from workbench.errors import StoreError
-from workbench.store.historical import HistoricalDataManager
-store = HistoricalDataManager(sys.argv[1])
+store = HistoricalDataManager(sys.argv[1], universe=OWN_HOURS)
 frame = store.load_bars("AAPL", "1min")
 if os.getuid() == 0:
     os.setgroups([]), os.setgid(65534), os.setuid(65534)
@@ -188,11 +196,12 @@ except StoreError as error:
     print(error)
     sys.exit(7)
 """
+)
 
 
 @posix
 def test_a_folder_that_belongs_to_another_is_an_error_and_stays_as_it_was(tmp_path: Path) -> None:
-    HistoricalDataManager(tmp_path).save_bars("AAPL", "1min", bars())
+    HistoricalDataManager(tmp_path, universe=OWN_HOURS).save_bars("AAPL", "1min", bars())
     before = content_of(tmp_path)
     folders = [tmp_path, *(path for path in tmp_path.rglob("*") if path.is_dir())]
     for folder in folders:

@@ -34,9 +34,11 @@ from workbench.market.timeframes import Timeframe, parse_timeframe
 from workbench.market.universe import Universe, default_universe
 from workbench.store.catalog import rebuild, record
 from workbench.store.database import DatabaseManager
+from workbench.store.door import Door
 from workbench.store.footer import SHARES, Provenance
 from workbench.store.merge import SaveReport
 from workbench.store.parts import ALWAYS
+from workbench.store.review import Review
 from workbench.store.series import Series, SeriesInfo, refuse_outside, years_of
 from workbench.store.source import claim_source, read_source, refuse_source
 
@@ -70,9 +72,15 @@ class HistoricalDataManager:
         self.universe = default_universe() if universe is None else universe
         self._database = database
         self._update = update
+        self._door = Door(self.data_dir, self.universe)
 
     def __repr__(self) -> str:
         return f"HistoricalDataManager({str(self.data_dir)!r})"
+
+    @property
+    def review(self) -> Review:
+        """The bars that were held back, and what was decided about them."""
+        return self._door.review
 
     @property
     def source(self) -> str | None:
@@ -97,17 +105,22 @@ class HistoricalDataManager:
         Where a timestamp is stored already, the new bar stands. `covers` says that the bars are all there is in
         that interval: it becomes coverage, and stored bars in it that are not among them go. `source` names where
         the bars come from; without it they are taken to be of the store's own source. A part in the way that cannot
-        be read is set aside, kept under another name, which the report gives.
+        be read is set aside, kept under another name, which the report gives. A bar that looks wrong is held back for
+        review, and its time is not covered.
 
         Raises `InvalidBars`, `SourceMismatch` (of these, nothing is stored), `StoreError`.
         """
         series = self._series(symbol, timeframe, what_to_show)
         table = to_table(bars, series.timeframe)
         refuse_outside(table, covers)  # before the source is claimed
+        sifted = self._door.sift(series, table, use_rth=use_rth)
         with series.lock():
             kept_source = claim_source(self.data_dir, source)
             provenance = Provenance(kept_source, what_to_show, use_rth, volume_unit)
-            report = series.save(table, provenance, covers, gateway_version)
+            self._door.hold(series, sifted, provenance)
+            saves = [series.save(some, provenance, span, gateway_version) for some, span in sifted.pieces(covers)]
+            report = sum(saves, SaveReport(held_back=len(sifted.held)))
+            self._door.settle(series, sifted, covers)
             _warn_of(report)
             self._record(series.info())
             self._fold_a_year(series, years_of(table, covers))
@@ -186,6 +199,13 @@ class HistoricalDataManager:
     def coverage(self, symbol: str, timeframe: str, *, what_to_show: str = "TRADES") -> Coverage:
         """Return the intervals of a series that were asked for and are stored, empty ones included."""
         return self._series(symbol, timeframe, what_to_show).coverage()
+
+    def forget(self, symbol: str, timeframe: str, interval: Interval, *, what_to_show: str = "TRADES") -> None:
+        """Take an interval out of the coverage, so that it is fetched again; its bars stay until then."""
+        series = self._series(symbol, timeframe, what_to_show)
+        with series.lock():
+            series.forget(interval)
+            self._record(series.info())
 
     def refuse_others(
         self, symbol: str, timeframe: str, *, source: str, what_to_show: str = "TRADES", use_rth: bool = True

@@ -1,0 +1,137 @@
+"""Quality: what is wrong with the stored bars, or looks so. One module a kind of check.
+
+A check takes one series as a `Subject` and gives its findings; `CHECKS` lists them, and one more is one more line. The
+timeframes of a symbol are compared with each other afterwards. Nothing here changes the store.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Sequence
+from datetime import date, datetime
+from itertools import groupby
+
+from workbench.errors import CorruptPart, InvalidInput
+from workbench.market.bars import REQUIRED
+from workbench.market.contracts import check_symbol
+from workbench.market.sessions import parse_bound
+from workbench.market.timeframes import parse_timeframe
+from workbench.store.historical import HistoricalDataManager
+from workbench.store.quality.agreement import find_disagreements, pairs
+from workbench.store.quality.findings import Finding, QualityReport
+from workbench.store.quality.gaps import find_gaps, find_stale
+from workbench.store.quality.presence import find_missing
+from workbench.store.quality.prints import find_jumps, find_prints
+from workbench.store.quality.rules import find_broken, find_held_back, find_off_hours, sound_bars
+from workbench.store.quality.subject import Subject
+from workbench.store.seriesinfo import SeriesInfo
+
+__all__ = ["CHECKS", "Finding", "QualityReport", "check_store"]
+
+CHECKS: tuple[Callable[[Subject], Iterator[Finding]], ...] = (
+    find_gaps,
+    find_stale,
+    find_missing,
+    find_broken,
+    find_off_hours,
+    find_held_back,
+    find_prints,
+    find_jumps,
+)
+
+_EXPLAINS = frozenset({"gap", "missing", "broken", "duplicate", "held back", "print", "off grid", "off hours"})
+
+
+def check_store(
+    store: HistoricalDataManager,
+    symbols: Sequence[str] = (),
+    timeframes: Sequence[str] = (),
+    *,
+    as_of: datetime,
+    since: str | date | datetime | None = None,
+    on_series: Callable[[int, int], object] = max,  # whatever takes both
+) -> QualityReport:
+    """Examine the stored series, all or those of some symbols and timeframes, and say what is wrong with them.
+
+    Nothing from `as_of` on is expected, nothing before `since` is looked at. `on_series` is told how many series are
+    done, of how many. Raises `InvalidInput` when an argument cannot be used.
+    """
+    wanted = {check_symbol(symbol) for symbol in symbols}
+    names = {parse_timeframe(name).name for name in timeframes}
+    chosen = [
+        info
+        for info in store.series()
+        if (not wanted or info.symbol in wanted) and (not names or info.timeframe in names)
+    ]
+    lacking = wanted - {info.symbol for info in chosen}
+    if lacking:
+        raise InvalidInput(f"nothing is stored of {', '.join(sorted(lacking))}; backfill first")
+    findings: list[Finding] = []
+    done = 0
+    for _, group in groupby(chosen, key=lambda info: info.symbol):
+        subjects = []
+        for info in group:
+            subject, found = _examine(store, info, as_of, since)
+            findings += found
+            subjects += [subject] if subject else []
+            done += 1
+            on_series(done, len(chosen))
+        findings += _compare(subjects, findings)
+    return QualityReport(tuple(findings), len(chosen))
+
+
+def _examine(
+    store: HistoricalDataManager, info: SeriesInfo, as_of: datetime, since: str | date | datetime | None
+) -> tuple[Subject | None, list[Finding]]:
+    """Return a series as a subject, and what is wrong with it on its own."""
+    try:
+        subject = _load(store, info, as_of, since)
+    except CorruptPart as error:
+        return None, [_unreadable(info, as_of, str(error))]
+    found = [_unreadable(info, as_of, info.problem)] if info.problem else []
+    for check in CHECKS:
+        found += check(subject)
+    return subject, found
+
+
+def _load(
+    store: HistoricalDataManager, info: SeriesInfo, as_of: datetime, since: str | date | datetime | None
+) -> Subject:
+    timeframe = parse_timeframe(info.timeframe)
+    begin = None if since is None else parse_bound(since, timeframe)
+    stored = store.load_bars(info.symbol, info.timeframe, start=begin, columns=REQUIRED, what_to_show=info.what_to_show)
+    judged = store.review.of(info.symbol, info.timeframe, info.what_to_show)
+    coverage = info.coverage
+    if begin is not None:
+        coverage, judged = coverage.clip(begin, as_of), judged[judged["timestamp"] >= begin]
+    return Subject(
+        symbol=info.symbol,
+        timeframe=timeframe,
+        what_to_show=info.what_to_show,
+        use_rth=info.use_rth,
+        coverage=coverage,
+        stored=stored,
+        bars=sound_bars(stored, timeframe),
+        judged=judged,
+        is_index=store.universe.contract(info.symbol).kind == "index",
+        as_of=as_of,
+    )
+
+
+def _unreadable(info: SeriesInfo, as_of: datetime, problem: str) -> Finding:
+    begin = info.first or datetime(1990, 1, 1, tzinfo=as_of.tzinfo)
+    step = "the message says how to repair it"
+    return Finding(info.symbol, info.timeframe, info.what_to_show, "unreadable", begin, as_of, problem, step)
+
+
+def _compare(subjects: Sequence[Subject], found: Sequence[Finding]) -> Iterator[Finding]:
+    """Compare the timeframes of one symbol; what another finding explains is not told twice."""
+    for shorter, longer in pairs(subjects):
+        known = [one for one in found if one.kind in _EXPLAINS and _concerns(one, shorter, longer)]
+        for finding in find_disagreements(shorter, longer):
+            if not any(one.begin < finding.end and finding.begin < one.end for one in known):
+                yield finding
+
+
+def _concerns(finding: Finding, *subjects: Subject) -> bool:
+    key = (finding.symbol, finding.timeframe, finding.what_to_show)
+    return any(key == (one.symbol, str(one.timeframe), one.what_to_show) for one in subjects)

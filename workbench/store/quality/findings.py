@@ -1,0 +1,88 @@
+"""What a check finds: where, what, and what to do about it."""
+
+from __future__ import annotations
+
+from collections import Counter
+from dataclasses import dataclass
+from datetime import datetime
+from typing import Literal
+
+import pandas as pd
+
+from workbench.market.coverage import Interval
+from workbench.market.sessions import EXCHANGE_ZONE
+
+Kind = Literal[
+    "unreadable", "gap", "stale", "missing", "duplicate", "broken", "off grid", "off hours", "held back", "print",
+    "jump", "disagreement",
+]  # fmt: skip
+"""In the order in which they are worth looking at."""
+
+_REFETCHED: frozenset[Kind] = frozenset(
+    {"gap", "stale", "missing", "duplicate", "broken", "off grid", "print", "disagreement"}
+)
+
+
+@dataclass(frozen=True, slots=True)
+class Finding:
+    """One thing that is wrong with a series, or looks so, in `[begin, end)` (UTC)."""
+
+    symbol: str
+    timeframe: str
+    what_to_show: str
+    kind: Kind
+    begin: datetime
+    end: datetime
+    what: str
+    step: str
+    told_by: str = ""
+    """The shorter timeframe that disagrees."""
+
+    @property
+    def interval(self) -> Interval:
+        """Where it is."""
+        return Interval(self.begin, self.end)
+
+    @property
+    def is_refetched(self) -> bool:
+        """Whether fetching its interval again may mend it."""
+        return self.kind in _REFETCHED
+
+    def __str__(self) -> str:
+        return f"{self.symbol} {self.timeframe} {self.kind}: {self.what}"
+
+
+@dataclass(frozen=True, slots=True, repr=False)
+class QualityReport:
+    """What a check of the store found, series by series. `checked` counts the series."""
+
+    findings: tuple[Finding, ...]
+    checked: int
+
+    @property
+    def is_clean(self) -> bool:
+        """Whether nothing was found."""
+        return not self.findings
+
+    def to_frame(self) -> pd.DataFrame:
+        """Return the findings as a table, a row each; times are UTC."""
+        names = ["symbol", "timeframe", "kind", "begin", "end", "what", "step"]
+        return pd.DataFrame([[getattr(one, name) for name in names] for one in self.findings], columns=names)
+
+    def _repr_html_(self) -> str:
+        return f"<p>{self}</p>" + str(self.to_frame().to_html(index=False))
+
+    def __repr__(self) -> str:
+        return str(self)
+
+    def __str__(self) -> str:
+        if self.is_clean:
+            return f"{self.checked} series checked, nothing found"
+        kinds = Counter(one.kind for one in self.findings)
+        counts = ", ".join(f"{count} {kind}" for kind, count in kinds.most_common())
+        return f"{self.checked} series checked, {len(self.findings)} findings: {counts}"
+
+
+def tell_time(moment: datetime, *, is_daily: bool) -> str:
+    """Return a bar's start as people read it: a session's date, or the exchange's clock."""
+    return f"{moment:%Y-%m-%d}" if is_daily else f"{moment.astimezone(EXCHANGE_ZONE):%Y-%m-%d %H:%M}"

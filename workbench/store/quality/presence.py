@@ -1,0 +1,177 @@
+"""Bars that are missing although their time is covered: an answer said that nobody traded, and that is unlikely.
+
+Quiet minutes are no defect, so what is likely is read from the series itself: a symbol that traded in every minute of
+its other sessions does not pause for two of them, and one that trades every third minute does not pause for hours.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterator
+from dataclasses import dataclass
+
+import numpy as np
+
+from workbench.market.sessions import session_calendar
+from workbench.market.timeframes import Timeframe
+from workbench.store.parts import to_micros
+from workbench.store.quality.findings import Finding
+from workbench.store.quality.subject import Subject, covered, runs
+from workbench.store.review import moment_of
+
+_OTHERS = 4
+"""Fewer other sessions than this say nothing about what is usual."""
+_DENSE = 0.0005
+"""A series is dense when its other sessions lack no more than this share of their bars."""
+_UNLIKELY = 0.05
+"""How often a check may be wrong about a dense series as a whole."""
+_PRIOR = 0.05
+"""Missing bars that are assumed where none was ever missing."""
+_LONG = 0.05
+"""A pause is long from this share of a session on, and when it is three times as long as is usual."""
+
+
+@dataclass(frozen=True, slots=True)
+class Attendance:
+    """Which bars of each session are there: `present[session, place]`, for `sizes[session]` places.
+
+    `offsets` are the places, in microseconds from the session's begin. Only sessions that are complete and covered are
+    in it, by their number in the calendar of regular hours: before and after them quiet is usual.
+    """
+
+    numbers: np.ndarray
+    sizes: np.ndarray
+    offsets: np.ndarray
+    present: np.ndarray
+
+    @property
+    def expected(self) -> np.ndarray:
+        """Which places the sessions have."""
+        return np.asarray(np.arange(len(self.offsets)) < self.sizes[:, None])
+
+    @property
+    def missing(self) -> np.ndarray:
+        """Which bars are not there."""
+        return np.asarray(self.expected & ~self.present)
+
+
+def find_missing(subject: Subject) -> Iterator[Finding]:
+    """Find covered sessions that lack bars which the others have."""
+    if subject.bars.empty:
+        return
+    if subject.timeframe.is_daily:
+        yield from _missing_days(subject)
+        return
+    book = attend(subject)
+    if len(book.numbers) <= _OTHERS:
+        return
+    dense = _improbable(book)
+    for row in np.flatnonzero(dense | _long_pauses(book)):
+        first, after = (0, 0) if dense[row] else _longest(book.missing[row])
+        places = np.flatnonzero(book.missing[row]) if dense[row] else np.arange(first, after)
+        yield _tell(subject, book, int(row), places)
+
+
+def attend(subject: Subject) -> Attendance:
+    """Return which bars of regular hours the covered, complete sessions of a series have."""
+    calendar = session_calendar(use_rth=True)
+    located = calendar.locate(subject.stamps, subject.timeframe)
+    inside = located >= 0
+    first, last = (int(located[inside][at]) for at in (0, -1)) if inside.any() else (0, -1)
+    numbers = np.arange(first, last + 1)
+    _, begins, ends = calendar.edges(numbers)
+    offsets = places(subject.timeframe)
+    sizes = np.searchsorted(offsets, ends - begins)
+    at = located[inside] - first
+    since = subject.stamps[inside] - begins[at]
+    place = np.minimum(np.searchsorted(offsets, since), len(offsets) - 1)
+    on_grid = offsets[place] == since
+    present = np.zeros((len(numbers), len(offsets)), dtype=bool)
+    present[at[on_grid], place[on_grid]] = True
+    judged = covered(begins, ends, subject.coverage) & (ends <= to_micros(subject.as_of))
+    return Attendance(numbers[judged], sizes[judged], offsets, present[judged])
+
+
+def places(timeframe: Timeframe) -> np.ndarray:
+    """Return where the bars of a full regular session start, in microseconds from its begin.
+
+    Bars of an hour sit on the clock, half an hour after the open. Where four-hour bars are cut is not verified, so only
+    the first counts.
+    """
+    step, half = timeframe.seconds, 1800
+    seconds = np.arange(0, 23_400, step)
+    if timeframe.name == "1hour":
+        seconds = np.concatenate([[0], np.arange(half, 23_400, step)])
+    if timeframe.name == "4hour":
+        seconds = seconds[:1]
+    return np.asarray(seconds * 1_000_000)
+
+
+def _improbable(book: Attendance) -> np.ndarray:
+    """Return which sessions of a dense series lack more bars than the others let expect.
+
+    The number of missing bars is taken as Poisson distributed, with the rate of the other sessions.
+    """
+    missing, expected = book.missing.sum(axis=1), book.sizes
+    others_missing, others = missing.sum() - missing, expected.sum() - expected
+    rate = (others_missing + _PRIOR) / others * expected
+    limit = _UNLIKELY / len(missing)
+    rare = np.array([_at_least(int(count), mean) < limit for count, mean in zip(missing, rate, strict=True)])
+    return np.asarray(rare & (missing > 0) & (others_missing <= _DENSE * others))
+
+
+def _at_least(count: int, mean: float) -> float:
+    """Return the probability that a Poisson variable is at least `count`."""
+    if count == 0:
+        return 1.0
+    if count > mean + 20 * math.sqrt(mean) + 20:
+        return 0.0
+    term = total = math.exp(count * math.log(mean) - mean - math.lgamma(count + 1))
+    for k in range(count + 1, count + 200):
+        term *= mean / k
+        total += term
+    return total
+
+
+def _long_pauses(book: Attendance) -> np.ndarray:
+    """Return which sessions pause, in one piece, for much longer than the others do."""
+    spans = (_longest(row) for row in book.missing)
+    longest = np.array([after - first for first, after in spans])
+    ordered = np.sort(longest)
+    usual = ordered[min(math.ceil(0.9 * (len(ordered) - 1)), len(ordered) - 2)]
+    return np.asarray((longest >= 3 * max(usual, 1)) & (longest >= _LONG * book.sizes))
+
+
+def _longest(missing: np.ndarray) -> tuple[int, int]:
+    return max(runs(missing), key=lambda run: run[1] - run[0], default=(0, 0))
+
+
+def _tell(subject: Subject, book: Attendance, row: int, gone: np.ndarray) -> Finding:
+    _, begins, _ = session_calendar(use_rth=True).edges(book.numbers[row : row + 1])
+    starts = [moment_of(begins[0] + book.offsets[place]) for place in gone]
+    shown = ", ".join(subject.tell(start)[-5:] for start in starts[:4])
+    more = f" and {len(starts) - 4} more" if len(starts) > 4 else ""
+    what = (
+        f"{subject.tell(starts[0])[:10]} lacks {len(starts)} of {book.sizes[row]} bars ({shown}{more}); "
+        "other sessions have them"
+    )
+    return subject.finding(
+        "missing", starts[0], subject.end(starts[-1]), what, "fetch it again: --fix; or it was a halt"
+    )
+
+
+def _missing_days(subject: Subject) -> Iterator[Finding]:
+    """Find covered sessions without a daily bar, from the first bar on; neighbouring ones are one finding."""
+    calendar = subject.calendar
+    located = calendar.locate(subject.stamps, subject.timeframe)
+    located = located[located >= 0]
+    if not len(located):
+        return
+    numbers = np.arange(located[0], located[-1] + 1)
+    labels, _, _ = calendar.edges(numbers)
+    answered = covered(labels, labels + 1, subject.coverage)
+    for first, after in runs(answered & ~np.isin(numbers, located)):
+        begin, last = moment_of(labels[first]), moment_of(labels[after - 1])
+        days = "1 session has" if after - first == 1 else f"{after - first} sessions have"
+        what = f"{days} no bar, {subject.tell(begin)} to {subject.tell(last)}"
+        yield subject.finding("missing", begin, subject.end(last), what, "fetch it again: --fix; or it was a halt")
