@@ -39,7 +39,8 @@ from workbench.store.footer import SHARES, Provenance
 from workbench.store.merge import SaveReport
 from workbench.store.parts import ALWAYS
 from workbench.store.review import Review
-from workbench.store.series import Series, SeriesInfo, refuse_outside, years_of
+from workbench.store.series import Series, refuse_outside, years_of
+from workbench.store.seriesinfo import SeriesInfo
 from workbench.store.source import claim_source, read_source, refuse_source
 
 if TYPE_CHECKING:
