@@ -8,7 +8,7 @@ from __future__ import annotations
 import shutil
 from collections.abc import Iterable, Sequence
 from datetime import UTC, date, datetime, timedelta
-from functools import cache
+from functools import cache, lru_cache
 from pathlib import Path
 from typing import NamedTuple
 from zoneinfo import ZoneInfo
@@ -248,7 +248,7 @@ def test_at_any_moment_the_forming_bar_is_made_of_the_five_seconds_so_far(
     assert_same(aggregated(complete, labels), told, tick=tick)
 
 
-@cache
+@lru_cache(maxsize=8)
 def split(ratio: float, *, continuous: bool) -> Client:
     """Return a client who knows of a split, or, where the market is continuous, one who does not know of it yet."""
     ex_date = date(2026, 12, 3) if continuous else date(2026, 12, 1)
@@ -256,7 +256,7 @@ def split(ratio: float, *, continuous: bool) -> Client:
     return Client(SplitTape(market(), splits, continuous=continuous), LATER)
 
 
-@cache
+@lru_cache(maxsize=8)
 def split_fives(client: Client, symbol: str, day: date) -> list[Bar]:
     return served(client, symbol, "5 secs", day, use_rth=True)
 
