@@ -5,26 +5,35 @@ from __future__ import annotations
 import threading
 from collections.abc import Callable, Sequence
 from dataclasses import replace
-from datetime import date, datetime
+from datetime import UTC, datetime
 from functools import cached_property
 from pathlib import Path
 from types import TracebackType
 from typing import Self
 
+from tqdm.auto import tqdm
+
 from workbench.errors import InvalidInput, SourceMismatch
 from workbench.gateway.process import GatewayProcess
-from workbench.ib.backfill import DEFAULT_TIMEFRAMES, BackfillReport, download_historical_universe
+from workbench.ib.backfill import DEFAULT_TIMEFRAMES, Backfill, Bound, plan_backfill
+from workbench.ib.budget import DatabaseLedger, Ledger
 from workbench.ib.checks import Check
 from workbench.ib.connection import IBDataManager
 from workbench.ib.diagnosis import DoctorReport
 from workbench.ib.dial import IBConnectionConfig
 from workbench.ib.doctor import examine
+from workbench.ib.repair import repair
+from workbench.ib.report import BackfillReport
 from workbench.indicators.engine import IndicatorEngine
+from workbench.market.coverage import Interval
 from workbench.market.names import as_names
+from workbench.market.sessions import parse_bound
+from workbench.market.timeframes import TIMEFRAMES
 from workbench.market.universe import Universe, default_universe, parse_universe
 from workbench.settings import GatewaySettings, Settings, load_settings
 from workbench.store.database import DatabaseManager
 from workbench.store.historical import HistoricalDataManager
+from workbench.store.quality import QualityReport, check_store
 
 
 def open_workbench(
@@ -83,7 +92,7 @@ class Workbench:
         """Return the one object of the connection, connected or not; the built-in gateway runs from now on."""
         with self._opening:
             if self._ib is None:
-                self._ib = IBDataManager(self._config(), universe=self.universe)
+                self._ib = IBDataManager(self._config(), universe=self.universe, open_ledger=self._open_ledger)
             return self._ib
 
     @cached_property
@@ -109,23 +118,23 @@ class Workbench:
         except (OSError, UnicodeDecodeError, InvalidInput) as error:
             raise InvalidInput(f"{path}: {error}; save it as CSV in UTF-8") from error
 
-    def backfill(
+    def plan_backfill(
         self,
         symbols: str | Sequence[str] = (),
         timeframes: str | Sequence[str] = DEFAULT_TIMEFRAMES,
         *,
-        since: str | date | datetime | None = None,
-        until: str | date | datetime | None = None,
+        since: Bound = None,
+        until: Bound = None,
         what_to_show: str = "TRADES",
         use_rth: bool = True,
-        progress: bool = True,
-    ) -> BackfillReport:
-        """Fetch and store what is missing; without symbols, of the whole universe.
+        overlap: bool = False,
+    ) -> Backfill:
+        """Find out what is missing, without symbols of the whole universe: look at `forecast`, then call `run`.
 
-        See `workbench.download_historical_universe` for `since` and `until`.
+        See `workbench.ib.backfill.plan_backfill` for the arguments.
         """
         self._refuse_foreign_source()
-        return download_historical_universe(
+        return plan_backfill(
             self.ib,
             self.store,
             as_names(symbols) or list(self.universe),
@@ -134,8 +143,71 @@ class Workbench:
             until=until,
             what_to_show=what_to_show,
             use_rth=use_rth,
-            progress=progress,
+            overlap=overlap,
         )
+
+    def backfill(
+        self,
+        symbols: str | Sequence[str] = (),
+        timeframes: str | Sequence[str] = DEFAULT_TIMEFRAMES,
+        *,
+        since: Bound = None,
+        until: Bound = None,
+        what_to_show: str = "TRADES",
+        use_rth: bool = True,
+        progress: bool = True,
+    ) -> BackfillReport:
+        """Fetch and store what is missing; without symbols, of the whole universe.
+
+        See `workbench.download_historical_universe` for `since` and `until`.
+        """
+        planned = self.plan_backfill(
+            symbols, timeframes, since=since, until=until, what_to_show=what_to_show, use_rth=use_rth
+        )
+        return planned.run(progress=progress)
+
+    def check(
+        self,
+        symbols: str | Sequence[str] = (),
+        timeframes: str | Sequence[str] = (),
+        *,
+        since: Bound = None,
+        as_of: Bound = None,
+        progress: bool = True,
+    ) -> QualityReport:
+        """Look for what is wrong with the stored bars of some series, or of all. Nothing is connected or changed.
+
+        Nothing before `since` is looked at, nothing from `as_of` on, else from now on, is expected.
+        """
+        until = datetime.now(UTC) if as_of is None else parse_bound(as_of, TIMEFRAMES["1min"])
+        with tqdm(disable=not progress, unit="series", desc="check", total=0) as bar:
+
+            def on_series(done: int, total: int) -> None:
+                bar.total = total
+                bar.update(done - bar.n)
+
+            return check_store(
+                self.store, as_names(symbols), as_names(timeframes), since=since, as_of=until, on_series=on_series
+            )
+
+    def repair(self, report: QualityReport, *, progress: bool = True) -> list[BackfillReport]:
+        """Fetch again what a check found wrong, and just that."""
+        self._refuse_foreign_source()  # connects, before anything is taken out of the coverage
+
+        def backfill(
+            symbol: str, timeframe: str, within: Interval, *, what_to_show: str, use_rth: bool
+        ) -> BackfillReport:
+            return self.backfill(
+                [symbol],
+                [timeframe],
+                since=within.begin,
+                until=within.end,
+                what_to_show=what_to_show,
+                use_rth=use_rth,
+                progress=progress,
+            )
+
+        return repair(self.store, report.findings, backfill)
 
     def doctor(
         self,
@@ -171,13 +243,19 @@ class Workbench:
             )
 
     def _update(self, symbol: str, timeframe: str) -> BackfillReport:
-        """Fill one series from the begin of what is stored up to now, holes and all."""
+        """Fill one series from the begin of what is stored up to now, holes and all, the last session once more."""
         held = next(iter(self.store.coverage(symbol, timeframe)), None)
-        report = self.backfill([symbol], [timeframe], since=held.begin if held else None, progress=False)
+        planned = self.plan_backfill([symbol], [timeframe], since=held.begin if held else None, overlap=True)
+        report = planned.run(progress=False)
         for failed in report.series:
             if failed.error:
                 raise failed.error
         return report
+
+    def _open_ledger(self, account: str) -> Ledger:
+        """Return where all processes book that use the same database, gateway and account."""
+        assert self._ib is not None  # noqa: S101  it asks
+        return DatabaseLedger.of(self.db, self._ib.config, account)
 
     def _config(self) -> IBConnectionConfig:
         ib, embedded = self.settings.ib, self.settings.uses_built_in_gateway
@@ -194,6 +272,8 @@ class Workbench:
             ib.readonly,
             ib.request_timeout_s,
             paced=not embedded,
+            market_data_lines=ib.market_data_lines,
+            gateway_speed=ib.gateway_speed,
             patience_s=ib.patience_s,
             watchdog_s=ib.watchdog_s,
             reset_region=None if embedded else ib.reset_region,  # our own gateway is never reset

@@ -63,6 +63,8 @@ class IBSettings(BaseModel):
     patience_s: float = Field(default=600.0, ge=0)
     watchdog_s: float = Field(default=30.0, gt=0)
     reset_region: Region = "america"
+    market_data_lines: int = Field(default=100, ge=1)  # of the account; half as many messages a second are allowed
+    gateway_speed: float = Field(default=1.0, gt=0)  # of a built-in gateway that was started with another speed
 
 
 class GatewaySettings(BaseModel):

@@ -17,7 +17,8 @@ from contextlib import asynccontextmanager, suppress
 from dataclasses import asdict
 from typing import NamedTuple, Protocol
 
-from workbench.ib.pacing import SMALL_BARS_S, Ask, Booking, Granted, Limit, Pacer, cold_until
+from workbench.ib.dial import IBConnectionConfig
+from workbench.ib.pacing import SMALL_BARS_S, Ask, Booking, Granted, Limit, Pacer, cold_until, limits_for
 from workbench.store.bookings import BookingRow, booking_page, load_request_sizes, save_request_size
 from workbench.store.database import DatabaseManager
 
@@ -86,6 +87,15 @@ class DatabaseLedger:
     ) -> None:
         self._database, self._gateway, self._account = database, gateway, account
         self._limits, self._hold_s, self._stretch = limits, hold_s, stretch
+
+    @classmethod
+    def of(cls, database: DatabaseManager, config: IBConnectionConfig, account: str) -> DatabaseLedger:
+        """Return the ledger of an account behind a gateway."""
+        host = "127.0.0.1" if config.host == "localhost" else config.host
+        limits = limits_for(config.market_data_lines)
+        return cls(
+            database, f"{host}:{config.port}", account, limits, hold_s=config.hold_s, stretch=config.gateway_speed
+        )
 
     def grant(self, asks: Sequence[Ask], released: Collection[str], now: float) -> Granted:
         """Give back places, then let of these go what may be sent now."""

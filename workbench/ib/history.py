@@ -150,7 +150,8 @@ async def request_bars(
 ) -> pd.DataFrame:
     """Return the bars that IB answers with, the forming one included; there is one at least.
 
-    Its `attrs` tell the `source` of the connection, and whether the newest bars are `delayed`.
+    Its `attrs` tell the `source` of the connection, whether the newest bars are `delayed`, and `answer_s`, the seconds
+    it took.
     """
     what = f"{what_to_show} {request.timeframe} bars of {contract.symbol}"
     client, asked_for = desk.ib.client, to_ib_contract(contract)
@@ -169,9 +170,13 @@ async def request_bars(
             None,
         )
 
+    clock = asyncio.get_running_loop()
+    sent = clock.time()
     reply = await desk.ask(send, client.cancelHistoricalData, what=what, timeout_s=timeout_s)
+    answer_s = clock.time() - sent
     bars = decode_bars(reply.fields, request.timeframe, what=what)
-    bars.attrs = {"source": desk.source, "delayed": any(_is_marked(note) for note in reply.notes)}
+    delayed = any(_is_marked(note) for note in reply.notes)
+    bars.attrs = {"source": desk.source, "delayed": delayed, "answer_s": answer_s}
     return bars
 
 

@@ -1,0 +1,76 @@
+"""The store as a backfill uses it: what is missing of a series, and where its answers go."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+
+import pandas as pd
+
+from workbench.ib.fill import SeriesFill
+from workbench.market.coverage import Coverage, Interval
+from workbench.market.sessions import session_calendar
+from workbench.market.timeframes import Timeframe
+from workbench.store.historical import HistoricalDataManager
+from workbench.store.merge import SaveReport
+
+
+@dataclass(frozen=True, slots=True)
+class Prices:
+    """Which prices of which hours."""
+
+    what_to_show: str = "TRADES"
+    use_rth: bool = True
+
+
+class Shelf:
+    """The store as a backfill uses it."""
+
+    def __init__(
+        self, store: HistoricalDataManager, source: str, prices: Prices, now: datetime, *, overlap: bool
+    ) -> None:
+        self.prices, self.source = prices, source
+        self._store, self._now, self._overlap = store, now, overlap
+        self._calendar = session_calendar(use_rth=prices.use_rth)
+
+    def prepare(self, fill: SeriesFill) -> None:
+        """Refuse what must not mix, put aside what cannot be read, and say what is missing."""
+        symbol, timeframe = fill.symbol, str(fill.timeframe)
+        source, what_to_show, use_rth = self.source, self.prices.what_to_show, self.prices.use_rth
+        fill.saved += self._store.set_aside_corrupt(
+            symbol, timeframe, source=source, what_to_show=what_to_show, use_rth=use_rth, as_of=self._now
+        )
+        self._store.refuse_others(symbol, timeframe, source=source, what_to_show=what_to_show, use_rth=use_rth)
+        fill.open(self.missing(fill))
+
+    def save(self, fill: SeriesFill, bars: pd.DataFrame, spans: Sequence[tuple[Interval, bool]]) -> SaveReport:
+        """Save the bars of some spans; those that are settled become covered."""
+        report = SaveReport()
+        for span, is_settled in spans:
+            report += self._store.save_bars(
+                fill.symbol,
+                str(fill.timeframe),
+                bars[(bars.index >= span.begin) & (bars.index < span.end)],
+                what_to_show=self.prices.what_to_show,
+                use_rth=self.prices.use_rth,
+                source=bars.attrs.get("source", self.source),
+                covers=span if is_settled else None,
+            )
+        return report
+
+    def missing(self, fill: SeriesFill) -> Coverage:
+        """Return what of a series is wanted and not stored."""
+        if fill.wanted is None:
+            return Coverage()
+        held = self._store.coverage(fill.symbol, str(fill.timeframe), what_to_show=self.prices.what_to_show)
+        if self._overlap and len(held):
+            held = held.clip(fill.wanted.begin, self._last_session(list(held)[-1], fill.timeframe))
+        return held.missing(fill.wanted)
+
+    def _last_session(self, newest: Interval, timeframe: Timeframe) -> datetime:
+        """Return the begin of the last session of which something is stored."""
+        near = self._calendar.during(max(newest.begin, newest.end - timedelta(days=14)), newest.end, timeframe)
+        if not near:
+            return newest.end
+        return near[-1].label_utc if timeframe.is_daily else near[-1].begin
