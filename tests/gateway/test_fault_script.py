@@ -30,6 +30,7 @@ from workbench.gateway.faults.connectivity import REASONS
 from workbench.gateway.faults.script import action_names, format_faults, load_faults, parse_faults
 from workbench.gateway.messages import ANSWER_NAMES, REQUEST_NAMES
 
+HUGE = "9" * 400
 EXAMPLE = """
 [[fault]]                                   # the second answer
 when = { message = "historicalData", symbol = "AAPL", nth = 2 }
@@ -86,6 +87,17 @@ def test_the_help_of_the_command_names_every_action() -> None:
     [
         ("[[fault]", "no TOML: .*line 1"),
         ("faults = 3", "'faults' is unknown"),
+        pytest.param(f"fault = {HUGE * 13}", "no TOML", id="a number of too many digits"),
+        pytest.param(f"fault = {'[' * 50_000}", "no TOML", id="lists in lists"),
+        ("fault = '\ud800'", "each fault begins"),
+        pytest.param(
+            f"[[fault]]\nwhen = {{ after = {HUGE} }}\naction = {{ do = 'drop' }}", "after is inf", id="no float"
+        ),
+        pytest.param(
+            f"[[fault]]\nwhen = {{ at = -{HUGE} }}\naction = {{ do = 'drop' }}",
+            "it is a number",
+            id="no negative float",
+        ),
         ("fault = 3", r"begins with the line \[\[fault\]\]"),
         ("[[fault]]\nwhen = {}", "line 1: it needs an action"),
         ("\n\n[[fault]]\naction = { do = 'explode' }", "line 3: do = 'explode' is none of dribble, split"),

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 import re
+import sys
 import tomllib
 from collections.abc import Mapping, Sequence
 from dataclasses import MISSING, fields
@@ -39,7 +40,7 @@ def parse_faults(text: str) -> list[Fault]:
     """
     try:
         table = tomllib.loads(text)
-    except tomllib.TOMLDecodeError as error:  # its message has line and column
+    except (ValueError, RecursionError) as error:  # most are a TOMLDecodeError, which has line and column
         raise GatewayError(f"no TOML: {error}") from error
     if unknown := set(table) - {"fault"}:
         raise GatewayError(f"{min(unknown)!r} is unknown; a script is a list of [[fault]]")
@@ -120,8 +121,8 @@ def _checked(value: Any, hint: Any, where: str) -> Any:
         if isinstance(value, list) and all(isinstance(it, str) for it in value):
             return tuple(value)
         raise GatewayError(f"{where} is {value!r}; it is a list of texts")
-    if hint is float and type(value) in (int, float) and not math.isnan(value):
-        return float(value)
+    if hint is float and type(value) in (int, float) and -sys.float_info.max <= value <= math.inf:
+        return float(value) if value <= sys.float_info.max else math.inf
     if hint is not float and type(value) is hint:
         return value
     raise GatewayError(f"{where} is {value!r}; it is a {_KINDS[hint]}")
