@@ -85,6 +85,11 @@ class SessionCalendar:
         """Return the session of that number."""
         return self._session(number)
 
+    def recent(self, as_of: datetime, count: int) -> np.ndarray:
+        """Return the numbers of the last `count` sessions that have ended at `as_of`."""
+        after = int(np.searchsorted(self._ends, _utc(as_of), side="right"))
+        return np.arange(max(0, after - count), after)
+
     def edges(self, numbers: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
         """Return the labels, begins and ends of sessions, as int64 microseconds since 1970 (UTC)."""
         labels, begins, ends = (array.view(np.int64)[numbers] for array in (self._labels, self._begins, self._ends))

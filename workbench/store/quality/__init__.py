@@ -10,22 +10,27 @@ from collections.abc import Callable, Iterator, Sequence
 from datetime import date, datetime
 from itertools import groupby
 
+import numpy as np
+import pandas as pd
+
 from workbench.errors import CorruptPart, InvalidInput
 from workbench.market.bars import REQUIRED
 from workbench.market.contracts import check_symbol
-from workbench.market.sessions import parse_bound
+from workbench.market.sessions import parse_bound, session_calendar
 from workbench.market.timeframes import parse_timeframe
 from workbench.store.historical import HistoricalDataManager
+from workbench.store.parts import to_micros
 from workbench.store.quality.agreement import find_disagreements, pairs
 from workbench.store.quality.findings import Finding, QualityReport
 from workbench.store.quality.gaps import find_gaps, find_stale
-from workbench.store.quality.presence import find_missing
+from workbench.store.quality.presence import answered, attendance, find_missing
 from workbench.store.quality.prints import find_jumps, find_prints
 from workbench.store.quality.rules import find_broken, find_held_back, find_off_hours, sound_bars
 from workbench.store.quality.subject import Subject
+from workbench.store.review import moment_of
 from workbench.store.seriesinfo import SeriesInfo
 
-__all__ = ["CHECKS", "Finding", "QualityReport", "check_store"]
+__all__ = ["CHECKS", "NOT_COVERED", "Finding", "QualityReport", "check_store", "map_coverage"]
 
 CHECKS: tuple[Callable[[Subject], Iterator[Finding]], ...] = (
     find_gaps,
@@ -37,6 +42,9 @@ CHECKS: tuple[Callable[[Subject], Iterator[Finding]], ...] = (
     find_prints,
     find_jumps,
 )
+
+NOT_COVERED = -1.0
+"""What a coverage map says of a session that is not covered."""
 
 _EXPLAINS = frozenset({"gap", "missing", "broken", "duplicate", "held back", "print", "off grid", "off hours"})
 
@@ -77,6 +85,35 @@ def check_store(
             on_series(done, len(chosen))
         findings += _compare(subjects, findings)
     return QualityReport(tuple(findings), len(chosen))
+
+
+def map_coverage(
+    store: HistoricalDataManager,
+    timeframe: str,
+    symbols: Sequence[str] = (),
+    *,
+    as_of: datetime,
+    sessions: int = 90,
+    what_to_show: str = "TRADES",
+) -> pd.DataFrame:
+    """Return what is stored of the last complete sessions: a row a symbol, a column a session's date.
+
+    A value is the share of the session's bars of regular hours that are there; `NOT_COVERED` where nobody has answered
+    for the whole session; NaN before the series begins. Quiet symbols have a share below one, and no gap.
+    """
+    length, calendar = parse_timeframe(timeframe), session_calendar(use_rth=True)
+    recent = calendar.recent(as_of, sessions)
+    chosen = [one for one in store.series() if (one.timeframe, one.what_to_show) == (length.name, what_to_show)]
+    chosen = [one for one in chosen if not symbols or one.symbol in symbols]
+    labels, begins, _ = calendar.edges(recent)
+    rows = {}
+    for info in chosen:
+        subject = _load(store, info, as_of, moment_of(labels[0]))
+        share = np.where(answered(subject, recent), attendance(subject, recent), NOT_COVERED)
+        begin = min([span.begin for span in info.coverage] + ([info.first] if info.first else []), default=as_of)
+        rows[info.symbol] = np.where((labels if length.is_daily else begins) >= to_micros(begin), share, np.nan)
+    dates = pd.DatetimeIndex(labels.view("datetime64[us]")).date
+    return pd.DataFrame.from_dict(rows, orient="index", columns=list(dates))
 
 
 def _examine(

@@ -76,20 +76,54 @@ def attend(subject: Subject) -> Attendance:
     """Return which bars of regular hours the covered, complete sessions of a series have."""
     calendar = session_calendar(use_rth=True)
     located = calendar.locate(subject.stamps, subject.timeframe)
-    inside = located >= 0
-    first, last = (int(located[inside][at]) for at in (0, -1)) if inside.any() else (0, -1)
-    numbers = np.arange(first, last + 1)
-    _, begins, ends = calendar.edges(numbers)
+    numbers = _reached(subject, located[located >= 0])
+    book = _book(subject, numbers)
+    _, _, ends = calendar.edges(numbers)
+    judged = answered(subject, numbers) & (ends <= to_micros(subject.as_of))
+    return Attendance(numbers[judged], book.sizes[judged], book.offsets, book.present[judged])
+
+
+def _reached(subject: Subject, located: np.ndarray) -> np.ndarray:
+    """Return the sessions from that of the first bar to the last that has a bar or is covered."""
+    if not len(located):
+        return located
+    until = min(max((span.end for span in subject.coverage), default=subject.as_of), subject.as_of)
+    (last,) = session_calendar(use_rth=True).recent(until, 1)
+    return np.arange(located[0], max(located[-1], last) + 1)
+
+
+def attendance(subject: Subject, numbers: np.ndarray) -> np.ndarray:
+    """Return the share of its bars that a series has in each session of the calendar of regular hours."""
+    book = _book(subject, numbers)
+    return np.asarray((book.present & book.expected).sum(axis=1) / book.sizes)
+
+
+def answered(subject: Subject, numbers: np.ndarray) -> np.ndarray:
+    """Return which sessions are covered as a whole; a day is when its label is."""
+    labels, begins, ends = session_calendar(use_rth=True).edges(numbers)
+    return (
+        covered(labels, labels + 1, subject.coverage)
+        if subject.timeframe.is_daily
+        else covered(begins, ends, subject.coverage)
+    )
+
+
+def _book(subject: Subject, numbers: np.ndarray) -> Attendance:
+    """Return which bars some consecutive sessions have."""
+    calendar = session_calendar(use_rth=True)
+    labels, begins, ends = calendar.edges(numbers)
     offsets = places(subject.timeframe)
     sizes = np.searchsorted(offsets, ends - begins)
-    at = located[inside] - first
-    since = subject.stamps[inside] - begins[at]
-    place = np.minimum(np.searchsorted(offsets, since), len(offsets) - 1)
-    on_grid = offsets[place] == since
     present = np.zeros((len(numbers), len(offsets)), dtype=bool)
-    present[at[on_grid], place[on_grid]] = True
-    judged = covered(begins, ends, subject.coverage) & (ends <= to_micros(subject.as_of))
-    return Attendance(numbers[judged], sizes[judged], offsets, present[judged])
+    if len(numbers):
+        at = calendar.locate(subject.stamps, subject.timeframe) - numbers[0]
+        inside = (at >= 0) & (at < len(numbers))
+        at = at[inside]
+        since = subject.stamps[inside] - (labels if subject.timeframe.is_daily else begins)[at]
+        place = np.minimum(np.searchsorted(offsets, since), len(offsets) - 1)
+        on_grid = offsets[place] == since
+        present[at[on_grid], place[on_grid]] = True
+    return Attendance(numbers, sizes, offsets, present)
 
 
 def places(timeframe: Timeframe) -> np.ndarray:
@@ -164,13 +198,10 @@ def _missing_days(subject: Subject) -> Iterator[Finding]:
     """Find covered sessions without a daily bar, from the first bar on; neighbouring ones are one finding."""
     calendar = subject.calendar
     located = calendar.locate(subject.stamps, subject.timeframe)
-    located = located[located >= 0]
-    if not len(located):
-        return
-    numbers = np.arange(located[0], located[-1] + 1)
-    labels, _, _ = calendar.edges(numbers)
-    answered = covered(labels, labels + 1, subject.coverage)
-    for first, after in runs(answered & ~np.isin(numbers, located)):
+    numbers = _reached(subject, located[located >= 0])
+    labels, _, ends = calendar.edges(numbers)
+    complete = ends <= to_micros(subject.as_of)
+    for first, after in runs(complete & answered(subject, numbers) & ~np.isin(numbers, located)):
         begin, last = moment_of(labels[first]), moment_of(labels[after - 1])
         days = "1 session has" if after - first == 1 else f"{after - first} sessions have"
         what = f"{days} no bar, {subject.tell(begin)} to {subject.tell(last)}"
