@@ -76,6 +76,12 @@ def test_every_action_is_documented_with_its_arguments_and_their_defaults(name: 
     assert f"    {name:<24}{', '.join(named)}".rstrip() in faults.__doc__.splitlines()
 
 
+def test_every_reason_of_a_refusal_is_documented() -> None:
+    words = set((faults.__doc__ or "").replace(",", " ").replace(";", " ").split())
+
+    assert [name for name in REASONS if name not in words] == []
+
+
 def test_the_help_of_the_command_names_every_action() -> None:
     words = set((gateway.__doc__ or "").replace(".", " ").split())
 

@@ -35,8 +35,10 @@ gateway time. `do` is one of these, with its arguments and their defaults:
     delay                   seconds = 1.0
     reorder                 within = 1.0
     refuse                  reason = "pacing", code = 0, text = ""
-                            for a named reason, or with any code and text: code = 354, text = "Requested market data
-                            is not subscribed."; {symbol} in the text is the request's
+                            pacing, timed-out, no-data, other-address, no-permission, unknown, ambiguous,
+                            simultaneous, not-subscribed, real-time-pacing, real-time-permission, no-subscription,
+                            competing; or with any code and text: code = 354, text = "Requested market data is not
+                            subscribed."; {symbol} in the text is the request's
 
     session
     connectivity-lost       seconds = 60.0, data = "maintained", streams = "alive", every = inf
