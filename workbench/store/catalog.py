@@ -11,6 +11,9 @@ from workbench.store.database import DatabaseManager, insert_into
 from workbench.store.seriesinfo import SeriesInfo
 from workbench.store.tables import coverage, historical_data_metadata
 
+Key = tuple[str, str, str]
+"""Symbol, timeframe, what_to_show."""
+
 _MAIN = "TRADES"
 """`historical_data_metadata` knows one series of a symbol and timeframe: these."""
 
@@ -22,13 +25,23 @@ def record(database: DatabaseManager, info: SeriesInfo) -> None:
         _add(connection, info)
 
 
-def rebuild(database: DatabaseManager, infos: Iterable[SeriesInfo]) -> None:
-    """Record these series and no other, as one transaction. Raises `StoreError`."""
+def recorded_keys(database: DatabaseManager) -> set[Key]:
+    """Return the series of which something is recorded. Raises `StoreError`."""
+    table = historical_data_metadata
     with database.transaction() as connection:
-        for table in (historical_data_metadata, coverage):
-            connection.execute(delete(table))
-        for info in infos:
-            _add(connection, info)
+        main = connection.execute(select(table.c.symbol, table.c.timeframe))
+        keys = {(symbol, timeframe, _MAIN) for symbol, timeframe in main}
+        covered = connection.execute(
+            select(coverage.c.symbol, coverage.c.timeframe, coverage.c.what_to_show).distinct()
+        )
+        return keys | {(symbol, timeframe, what_to_show) for symbol, timeframe, what_to_show in covered}
+
+
+def forget(database: DatabaseManager, keys: Iterable[Key]) -> None:
+    """Record that these series hold nothing. Raises `StoreError`."""
+    with database.transaction() as connection:
+        for key in keys:
+            _forget(connection, SeriesInfo(*key))
 
 
 def load_coverage(database: DatabaseManager) -> pd.DataFrame:

@@ -15,7 +15,6 @@ from __future__ import annotations
 import logging
 from collections.abc import Callable, Collection, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass
 from datetime import date, datetime
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -32,7 +31,7 @@ from workbench.market.names import as_names
 from workbench.market.sessions import parse_bound
 from workbench.market.timeframes import Timeframe, parse_timeframe
 from workbench.market.universe import Universe, default_universe
-from workbench.store.catalog import rebuild, record
+from workbench.store.catalog import record
 from workbench.store.database import DatabaseManager
 from workbench.store.door import Door
 from workbench.store.footer import SHARES, Provenance
@@ -42,6 +41,7 @@ from workbench.store.review import Review
 from workbench.store.series import Series, refuse_outside, years_of
 from workbench.store.seriesinfo import SeriesInfo
 from workbench.store.source import claim_source, read_source, refuse_source
+from workbench.store.upkeep import CompactReport, ReindexReport, compact, reindex
 
 if TYPE_CHECKING:
     import polars as pl
@@ -244,28 +244,18 @@ class HistoricalDataManager:
         Every save folds a year of its own series, so this has something to do where a large import or a writer that
         died left some. A series that cannot be folded is named and does not stop the others.
         """
-        names, lengths = as_names(symbols), [str(parse_timeframe(name)) for name in as_names(timeframes)]
-        folded, problems, found = 0, list[str](), 0
-        for series in self._stored():
-            if (names and series.symbol not in names) or (lengths and str(series.timeframe) not in lengths):
-                continue
-            found += 1
-            try:
-                with series.lock():
-                    folded += series.fold()
-            except StoreError as error:
-                problems.append(str(error))
-        return CompactReport(found, folded, tuple(problems))
+        names, lengths = as_names(symbols), [parse_timeframe(name) for name in as_names(timeframes)]
+        return compact(
+            series
+            for series in self._stored()
+            if (not names or series.symbol in names) and (not lengths or series.timeframe in lengths)
+        )
 
     def reindex(self) -> ReindexReport:
         """Rebuild what the database tells of the store from the files themselves."""
         if self._database is None:
             raise StoreError("this store has no database; open it with workbench.open()")
-        told = self.series()
-        rebuild(self._database, [info for info in told if info.parts])
-        return ReindexReport(
-            len(told), tuple(f"{one.symbol} {one.timeframe}: {one.problem}" for one in told if one.problem)
-        )
+        return reindex(self._database, self._stored)
 
     def update_historical_data(self, symbol: str, timeframe: str) -> object:
         """Fetch and save what IB has of all that is missing since the first stored bar, whatever the gap."""
@@ -309,23 +299,6 @@ class HistoricalDataManager:
             record(self._database, info)
         except StoreError as error:
             raise StoreError(f"the bars are stored, but not recorded until the next save: {error}") from error
-
-
-@dataclass(frozen=True, slots=True)
-class CompactReport:
-    """What compacting did: series looked at, parts fewer, and what could not be folded."""
-
-    series: int
-    folded: int
-    problems: tuple[str, ...]
-
-
-@dataclass(frozen=True, slots=True)
-class ReindexReport:
-    """What was recorded anew: the number of series, and those of which some cannot be read."""
-
-    series: int
-    problems: tuple[str, ...]
 
 
 def _columns(columns: str | Sequence[str] | None) -> list[str]:

@@ -63,6 +63,11 @@ class Series(PartFolder):
         """The symbol, as its folder tells it."""
         return self.home.name.rstrip("_")
 
+    @property
+    def key(self) -> tuple[str, str, str]:
+        """Symbol, timeframe and what_to_show."""
+        return self.symbol, str(self.timeframe), self.what_to_show
+
     @contextmanager
     def lock(self) -> Iterator[None]:
         """Keep other writers of this series out, those of other processes too."""
@@ -113,17 +118,14 @@ class Series(PartFolder):
 
     def info(self) -> SeriesInfo:
         """Return what the parts' footers tell of the series."""
-        return told_by(self._key(), self.told(read_info))
+        return told_by(SeriesInfo(*self.key), self.told(read_info))
 
     def readable_info(self) -> SeriesInfo:
         """Return what the footers tell; of a series with a part that cannot be read, that."""
         try:
             return self.info()
         except StoreError as error:
-            return replace(self._key(), problem=str(error))
-
-    def _key(self) -> SeriesInfo:
-        return SeriesInfo(self.symbol, str(self.timeframe), self.what_to_show)
+            return replace(SeriesInfo(*self.key), problem=str(error))
 
     # Writing. The caller holds the lock.
 
