@@ -163,7 +163,7 @@ def gateway() -> Iterator[GatewayServer]:
 
 @pytest.fixture
 def desk(gateway: GatewayServer, monkeypatch: pytest.MonkeyPatch) -> Iterator[IBDataManager]:
-    monkeypatch.setattr("workbench.ib.connection._PAUSE_S", 0.01)
+    monkeypatch.setattr("workbench.ib.asking._PAUSE_S", 0.01)
     monkeypatch.setattr("workbench.ib.pacing.COOL_DOWN_S", 0.01)
     with IBDataManager(IBConnectionConfig(gateway.host, gateway.port, request_timeout_s=0.5, paced=False)) as manager:
         yield manager

@@ -68,7 +68,7 @@ def gateway() -> Iterator[GatewayServer]:
 @pytest.fixture(autouse=True)
 def impatient(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("workbench.ib.supervision.GRACE_S", 0.1)
-    monkeypatch.setattr("workbench.ib.connection._PAUSE_S", 0.01)
+    monkeypatch.setattr("workbench.ib.asking._PAUSE_S", 0.01)
 
 
 @contextmanager

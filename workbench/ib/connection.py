@@ -5,7 +5,6 @@ from __future__ import annotations
 import asyncio
 import logging
 import threading
-from collections import Counter
 from collections.abc import Callable, Coroutine
 from datetime import datetime
 from types import TracebackType
@@ -13,15 +12,8 @@ from typing import TYPE_CHECKING, Any, Self, TypeVar
 
 import pandas as pd
 
-from workbench.errors import (
-    Disconnected,
-    IBError,
-    NoData,
-    PacingViolation,
-    RequestTimeout,
-    Unavailable,
-    UnreadableAnswer,
-)
+from workbench.errors import Disconnected, NoData
+from workbench.ib.asking import Once, ask_until_answered
 from workbench.ib.budget import Budget, Ledger, MemoryLedger
 from workbench.ib.dial import IBConnectionConfig
 from workbench.ib.health import Health
@@ -45,12 +37,6 @@ logger = logging.getLogger(__name__)
 logging.getLogger("ib_insync").addHandler(logging.NullHandler())
 
 T = TypeVar("T")
-
-_TRIES: dict[type[IBError], int] = {PacingViolation: 4, Unavailable: 4, UnreadableAnswer: 3, Disconnected: 10}
-"""How often a request is sent when it ends so; whatever else it ends in is raised at once."""
-
-_PAUSE_S = 1.0
-"""Before the second try of what IB cannot serve now; twice as long before each further one."""
 
 
 class IBDataManager:
@@ -168,8 +154,10 @@ class IBDataManager:
         thread, link, self._thread, self._link, self._budget = self._thread, self._link, None, None, None
         if thread is None or link is None:
             return
-        thread.run(link.close())
-        thread.close()
+        try:
+            thread.run(link.close())
+        finally:
+            thread.close()
         logger.info("disconnected from %s", self.config)
 
     async def disconnect_async(self) -> None:
@@ -291,41 +279,8 @@ class IBDataManager:
             bars.attrs = {"source": self.source, "delayed": False}
             return bars
 
-    async def _ask(self, ask: Ask, once: Callable[[Desk], Coroutine[Any, Any, T]]) -> T:
-        """Return the answer to a request, repeated as long as what it ends in may pass."""
-        link, ends = self._made_link(), Counter[type[IBError]]()
-        while True:
-            await link.ready()
-            try:
-                async with self._turns().turn(ask):
-                    if link.is_ready:  # IB may have been lost while the limits were waited for
-                        return await self._believed(link, once, f"{ask.what_to_show} of {ask.contract}")
-            except IBError as error:
-                ends[type(error)] += 1
-                if ends[type(error)] >= _TRIES.get(type(error), 1):
-                    raise
-                logger.debug("%s; repeating it", error)
-                await self._pause(error, ends[type(error)])
-
-    async def _believed(self, link: Link, once: Callable[[Desk], Coroutine[Any, Any, T]], what: str) -> T:
-        """Return the answer to a request; what IB says in trouble, or while it is reset, is not final."""
-        sent = asyncio.get_running_loop().time()
-        try:
-            return await link.answer(once(link.desk), what)
-        except RequestTimeout as error:
-            if link.health.believes(sent):
-                raise
-            raise Disconnected(f"{error}; IB was out of reach meanwhile") from error
-        except IBError as error:
-            if error.permanent and (doubt := await link.doubt(sent)):
-                raise Unavailable(f"{error}. That is not taken as final: {doubt}") from error
-            raise
-
-    async def _pause(self, error: IBError, tries: int) -> None:
-        if isinstance(error, PacingViolation):
-            await self._turns().cool_down()
-        elif isinstance(error, Unavailable):
-            await asyncio.sleep(_PAUSE_S * 2 ** (tries - 1))
+    async def _ask(self, ask: Ask, once: Once[T]) -> T:
+        return await ask_until_answered(self._made_link(), self._turns(), ask, once)
 
     def _turns(self) -> Budget:
         if self._budget is None:
