@@ -20,7 +20,7 @@ if TYPE_CHECKING:
     from workbench.app import open_workbench as open  # noqa: A004  the name is the product's
     from workbench.display.charts import price_chart
     from workbench.errors import WorkbenchError
-    from workbench.ib.backfill import download_historical_universe
+    from workbench.ib.backfill import download_historical_universe, fetch_multiple_symbols_parallel
     from workbench.ib.connection import IBDataManager
     from workbench.ib.dial import IBConnectionConfig
     from workbench.indicators.engine import IndicatorEngine
@@ -38,6 +38,7 @@ _HOMES = {
     "Workbench": "workbench.app",
     "WorkbenchError": "workbench.errors",
     "download_historical_universe": "workbench.ib.backfill",
+    "fetch_multiple_symbols_parallel": "workbench.ib.backfill",
     "open": "workbench.app",
     "price_chart": "workbench.display.charts",
 }
@@ -51,6 +52,7 @@ __all__ = [
     "Workbench",
     "WorkbenchError",
     "download_historical_universe",
+    "fetch_multiple_symbols_parallel",
     "open",
     "price_chart",
 ]

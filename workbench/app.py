@@ -164,7 +164,7 @@ class Workbench:
         planned = self.plan_backfill(
             symbols, timeframes, since=since, until=until, what_to_show=what_to_show, use_rth=use_rth
         )
-        return planned.run(progress=progress)
+        return planned.show_and_run() if progress else planned.run(progress=False)
 
     def check(
         self,

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import sys
+from collections.abc import Iterable
 from typing import TYPE_CHECKING, Annotated
 
 import typer
@@ -10,7 +11,14 @@ import typer
 from workbench.cli.base import FAILED, INTERRUPTED, GatewayOption, app
 
 if TYPE_CHECKING:
+    from rich.table import Table
+
+    from workbench.ib.forecast import Forecast
+    from workbench.ib.report import BackfillReport
     from workbench.store.seriesinfo import SeriesInfo
+
+_MOST_ROWS = 60
+"""A longer report names only the series that need a look."""
 
 
 @app.command(epilog="Example: `workbench backfill AAPL MSFT -t 15min -t 1day --since 2024-01-01`")
@@ -25,6 +33,7 @@ def backfill(
     until: Annotated[str | None, typer.Option(help="Date before which to end; else now.")] = None,
     what_to_show: Annotated[str, typer.Option(help="TRADES, MIDPOINT, BID or ASK.")] = "TRADES",
     extended_hours: Annotated[bool, typer.Option("--extended-hours", help="Before and after hours too.")] = False,
+    dry_run: Annotated[bool, typer.Option("--dry-run", help="Show what would be fetched, and fetch nothing.")] = False,
     gateway: GatewayOption = "",
 ) -> None:
     """Fetch what is missing in the store and save it. Ctrl-C ends it cleanly; call it again to go on."""
@@ -32,20 +41,61 @@ def backfill(
     from workbench.ib.backfill import DEFAULT_TIMEFRAMES
 
     with open_workbench(gateway) as desk:
-        report = desk.backfill(
+        planned = desk.plan_backfill(
             symbols or (),
             timeframe or DEFAULT_TIMEFRAMES,
             since=since,
             until=until,
             what_to_show=what_to_show,
             use_rth=not extended_hours,
-            progress=sys.stderr.isatty(),
         )
-    typer.echo(report)
+        print_forecast(planned.forecast)
+        if dry_run:
+            return
+        report = planned.run(progress=sys.stderr.isatty())
+    print_report(report)
     if report.interrupted:
         raise typer.Exit(INTERRUPTED)
     if report.failed:
         raise typer.Exit(FAILED)
+
+
+def print_forecast(forecast: Forecast) -> None:
+    """Print what is going to be fetched, where progress is shown."""
+    from rich.console import Console
+
+    typer.echo(forecast, err=True)
+    if len(forecast.rows) > 1:
+        frame = forecast.to_frame().map(lambda value: f"{value:,}" if isinstance(value, int) else value)
+        Console(stderr=True).print(_table(frame.columns, frame.itertuples(index=False), text=1))
+
+
+def print_report(report: BackfillReport) -> None:
+    """Print what came of each series, and what to do about it; of very many, only of those that need a look."""
+    from rich.console import Console
+
+    frame = report.to_frame()
+    if len(frame) > _MOST_ROWS:
+        frame = frame[(frame["next_step"] != "")]
+    empty = [name for name in ("empty", "removed", "held_back") if not frame[name].any()]
+    shown = frame.drop(columns=[*empty, "error"])  # the errors follow below, whole
+    if len(shown) and sys.stdout.isatty():
+        Console().print(_table(shown.columns, shown.itertuples(index=False), text=3))
+    typer.echo(report)
+
+
+def _table(columns: Iterable[str], rows: Iterable[Iterable[object]], *, text: int) -> Table:
+    """Return a table whose first columns and last ones are text, and whose numbers stand to the right."""
+    from rich.box import SIMPLE_HEAD
+    from rich.table import Table
+
+    table = Table(box=SIMPLE_HEAD)
+    for number, name in enumerate(columns):
+        is_text = number < text or name == "next_step"
+        table.add_column(name.replace("_", " "), justify="left" if is_text else "right")
+    for row in rows:
+        table.add_row(*[f"{value:,}" if isinstance(value, int) else str(value) for value in row])
+    return table
 
 
 @app.command(epilog="Example: `workbench status`")

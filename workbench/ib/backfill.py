@@ -10,10 +10,12 @@ import logging
 from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
 from datetime import date, datetime, timedelta
+from typing import NoReturn
 
+import pandas as pd
 from tqdm.auto import tqdm
 
-from workbench.errors import InvalidInterval
+from workbench.errors import InvalidInterval, WorkbenchError
 from workbench.ib.connection import IBDataManager
 from workbench.ib.fill import SeriesFill
 from workbench.ib.forecast import Forecast, Planned, forecast
@@ -76,9 +78,7 @@ def download_historical_universe(
     backfill = plan_backfill(
         ib, store, symbols, timeframes, since=since, until=until, what_to_show=what_to_show, use_rth=use_rth
     )
-    if progress:
-        tqdm.write(str(backfill.forecast))
-    return backfill.run(progress=progress)
+    return backfill.show_and_run() if progress else backfill.run(progress=False)
 
 
 def plan_backfill(
@@ -169,6 +169,11 @@ class Backfill:
     def _repr_html_(self) -> str:
         return self.forecast._repr_html_()
 
+    def show_and_run(self) -> BackfillReport:
+        """Print the forecast, then fetch and save under a bar of progress."""
+        tqdm.write(str(self.forecast))
+        return self.run()
+
     def run(self, *, progress: bool = True) -> BackfillReport:
         """Fetch and save. Ctrl-C ends it after some seconds; a series that fails does not stop the others."""
         logger.info("backfill: %s", self.forecast)
@@ -207,3 +212,50 @@ class Backfill:
             for request in fill.plan()
         ]
         return forecast(planned, Pacer(limits_for(config.market_data_lines)) if config.paced else None)
+
+
+class Fetched(dict[str, pd.DataFrame]):
+    """Bars by symbol. What could not be fetched is in `errors`, and looking it up raises its error."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.errors: dict[str, WorkbenchError] = {}
+
+    def __missing__(self, symbol: str) -> NoReturn:
+        raise self.errors.get(symbol) or KeyError(symbol)
+
+
+def fetch_multiple_symbols_parallel(
+    ib: IBDataManager,
+    symbols: str | Sequence[str],
+    timeframe: str,
+    duration: str = "30 D",
+    *,
+    max_workers: int = 10,
+    what_to_show: str = "TRADES",
+    end: datetime | None = None,
+    use_rth: bool = True,
+) -> Fetched:
+    """Return the complete bars of many symbols, fetched at the same time within IB's limits; nothing is stored.
+
+    The arguments are those of `IBDataManager.fetch_historical_bars`. A symbol that fails does not stop the others.
+    """
+
+    def fetched(symbol: str) -> pd.DataFrame:
+        return ib.fetch_historical_bars(symbol, timeframe, duration, what_to_show, end=end, use_rth=use_rth)
+
+    bars = Fetched()
+    with ThreadPoolExecutor(max_workers, thread_name_prefix="fetch") as pool:
+        futures = {symbol: pool.submit(fetched, symbol) for symbol in as_names(symbols)}
+        try:
+            await_done(futures.values())
+        except BaseException:
+            pool.shutdown(wait=False, cancel_futures=True)
+            raise
+    for symbol, future in futures.items():
+        try:
+            bars[symbol] = future.result()
+        except WorkbenchError as error:
+            logger.warning("%s", error)
+            bars.errors[symbol] = error
+    return bars

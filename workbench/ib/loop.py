@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import asyncio
 import threading
-from collections.abc import Collection, Coroutine
+from collections.abc import Coroutine, Iterable
 from concurrent.futures import Future, wait
 from typing import Any, TypeVar
 
@@ -19,7 +19,7 @@ T = TypeVar("T")
 _SLICE_S = 0.2
 
 
-def await_done(futures: Collection[Future[Any]]) -> None:
+def await_done(futures: Iterable[Future[Any]]) -> None:
     """Wait until all are done, in slices: some libraries (polars) leave a plain wait deaf to Ctrl-C."""
     while wait(futures, timeout=_SLICE_S).not_done:
         pass

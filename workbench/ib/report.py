@@ -108,7 +108,7 @@ class BackfillReport:
         return f"<p>{_escaped(self._summary())}</p>{table}"
 
     def __repr__(self) -> str:
-        lines = [f"{one.symbol} {one.timeframe}: {one.error} → {one.next_step}" for one in self.failed]
+        lines = [f"{one.symbol} {one.timeframe}: {one.error}" for one in self.failed]
         lines += [f"could not be read, and is kept as {path}" for one in self.series for path in one.saved.set_aside]
         return "\n".join([self._summary(), *lines])
 
