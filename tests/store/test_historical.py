@@ -251,3 +251,16 @@ def test_real_bars_come_back_bit_for_bit_in_whatever_order_they_were_saved(
     pd.testing.assert_frame_equal(loaded[list(frame.columns)], frame, check_exact=True)
     assert len(store.review.load()) == held_back
     assert store.catalog()["bars"].tolist() == [len(frame)]
+
+
+def test_the_version_of_a_series_changes_when_its_bars_do_and_only_then(store: HistoricalDataManager) -> None:
+    seen = [store.version("AAPL", "15min")]
+    for change in (bars(), bars(price=11.0), bars(start="2026-02-01 20:30")):
+        store.save_bars("AAPL", "15min", change)
+        seen.append(store.version("AAPL", "15min"))
+
+    store.save_bars("AAPL", "15min", bars(price=11.0))
+    store.save_bars("SPY", "15min", bars())
+
+    assert len(set(seen)) == len(seen)
+    assert store.version("AAPL", "15min") == seen[-1] == HistoricalDataManager(store.data_dir).version("AAPL", "15min")
