@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 import pandas as pd
 
+from workbench.display.charts import Chart
 from workbench.display.theme import Theme, find_theme
 from workbench.errors import InvalidInput
 
@@ -16,9 +17,11 @@ if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
 _TICKS = 10
+_WIDTH, _MARGIN, _ROW = 9.5, 1.6, 0.26
+"""In inches."""
 
 
-def coverage_chart(shares: pd.DataFrame, *, timeframe: str, source: str | None = None, style: str = "light") -> Figure:
+def coverage_chart(shares: pd.DataFrame, *, timeframe: str, source: str | None = None, style: str = "light") -> Chart:
     """Draw what is stored of each symbol, session by session.
 
     `shares` is a row a symbol and a column a session: the share of its bars that are there, negative where the session
@@ -30,17 +33,17 @@ def coverage_chart(shares: pd.DataFrame, *, timeframe: str, source: str | None =
     if shares.empty:
         raise InvalidInput(f"nothing is stored of {timeframe}, so there is no coverage to draw; backfill first")
     theme = find_theme(style)
-    import matplotlib as mpl
+    title = f"Coverage of {timeframe} bars, {len(shares.columns)} sessions"
+    from matplotlib import style as matplotlib_style
 
-    with mpl.rc_context(theme.rc):  # type: ignore[arg-type]
-        figure = Figure(figsize=(9.5, 1.6 + 0.26 * len(shares)), layout="constrained")
+    with matplotlib_style.context(["default", theme.rc]):
+        figure = Figure(figsize=(_WIDTH, _MARGIN + _ROW * len(shares)), layout="constrained")
         ax = figure.subplots()
         _draw_cells(ax, shares, theme)
         _name_axes(ax, shares)
-        said = f", from {source}" if source else ""
-        ax.set_title(f"Coverage of {timeframe} bars, {len(shares.columns)} sessions{said}", loc="left", fontsize=10)
+        ax.set_title(f"{title}, from {source}" if source else title, loc="left", fontsize=10)
         _explain(figure, ax, theme)
-    return figure
+    return Chart(figure, title)
 
 
 def _draw_cells(ax: Axes, shares: pd.DataFrame, theme: Theme) -> None:
@@ -80,7 +83,7 @@ def _explain(figure: Figure, ax: Axes, theme: Theme) -> None:
     from matplotlib.patches import Patch
 
     scale = figure.colorbar(ScalarMappable(cmap=_shades(theme)), ax=ax, shrink=0.9, aspect=12, pad=0.01)
-    scale.set_label("bars there, share of the session")
+    scale.set_label("share of its bars")
     scale.outline.set_visible(False)
     gap = Patch(color=theme.warning, label="not covered")
     blank = Patch(facecolor=theme.paper, edgecolor=theme.grid, label="before its begin")

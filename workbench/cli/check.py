@@ -1,0 +1,137 @@
+"""Commands that look for what is wrong with the stored bars, and decide about those that were held back."""
+
+from __future__ import annotations
+
+import sys
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from workbench.cli.base import FAILED, GatewayOption, app
+from workbench.errors import InvalidInput
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+    from workbench.store.quality import QualityReport
+    from workbench.store.verdict import Verdict
+
+TimeframesOption = Annotated[
+    list[str] | None,
+    typer.Option("--timeframe", "-t", help="5sec 1min 5min 15min 1hour 4hour 1day; may be repeated."),
+]
+
+CHECK_EXAMPLES = """Example: `workbench check`
+
+One series, and mend it: `workbench check AAPL -t 15min --since 2026-01-01 --fix`
+
+In a script: `workbench check || echo look at it`
+"""
+
+
+@app.command(epilog=CHECK_EXAMPLES)
+def check(
+    symbols: Annotated[list[str] | None, typer.Argument(help="Symbols; none means all that are stored.")] = None,
+    *,
+    timeframe: TimeframesOption = None,
+    since: Annotated[str | None, typer.Option(help="Look at nothing before this date.")] = None,
+    as_of: Annotated[str | None, typer.Option(help="Expect nothing from this date on; else from now on.")] = None,
+    fix: Annotated[bool, typer.Option("--fix", help="Fetch again what is wrong, and just that.")] = False,
+    gateway: GatewayOption = "",
+) -> None:
+    """Look for gaps, missing and wrong bars, and timeframes that disagree.
+
+    Exit code 0: nothing was found; 1: something was. Where nobody traded there is no bar, and that is no finding.
+    """
+    from workbench.app import open_workbench
+
+    with open_workbench(gateway) as desk:
+        looking = sys.stderr.isatty()
+        report = desk.check(symbols or (), timeframe or (), since=since, as_of=as_of, progress=looking)
+        if fix and any(one.is_refetched for one in report.findings):
+            for fetched in desk.repair(report, progress=looking):
+                typer.echo(fetched)
+            report = desk.check(symbols or (), timeframe or (), since=since, as_of=as_of, progress=looking)
+        _print_findings(report)
+    if not report.is_clean:
+        raise typer.Exit(FAILED)
+
+
+REVIEW_EXAMPLES = """Example: `workbench review`
+
+They are true: `workbench review AAPL -t 1day --accept`
+
+One of them is a bad print: `workbench review AAPL -t 15min --at 2026-11-20T15:30Z --drop`
+"""
+
+
+@app.command(epilog=REVIEW_EXAMPLES)
+def review(
+    symbol: Annotated[str, typer.Argument(help="Whose bars; none lists all that are held back.")] = "",
+    *,
+    timeframe: Annotated[str, typer.Option("--timeframe", "-t", help="Which of its series.")] = "",
+    at: Annotated[
+        list[str] | None,
+        typer.Option(help="Start of the bar: 2026-11-20T15:30Z, or the date of a daily one; else all held back."),
+    ] = None,
+    accept: Annotated[bool, typer.Option("--accept", help="They are true: store them.")] = False,
+    drop: Annotated[bool, typer.Option("--drop", help="They are wrong: leave them out, and do without.")] = False,
+    what_to_show: Annotated[str, typer.Option(help="TRADES, MIDPOINT, BID or ASK.")] = "TRADES",
+) -> None:
+    """Show the bars that were held back at the door, and decide about them.
+
+    A bar that sticks out of those beside it, or lies outside of its session, is held back and not stored. Its time
+    stays a gap, so the next backfill asks for it again; one that comes back otherwise needs no decision.
+    """
+    from workbench.app import open_workbench
+    from workbench.market.sessions import parse_bound
+    from workbench.market.timeframes import parse_timeframe
+    from workbench.store.verdict import judge
+
+    if accept and drop:
+        raise InvalidInput("a bar is accepted or dropped, not both")
+    with open_workbench() as desk:
+        if not (accept or drop):
+            _print_waiting(desk.store.review.load(), symbol, timeframe)
+            return
+        if not (symbol and timeframe):
+            raise InvalidInput("say whose bars: workbench review AAPL -t 1day --accept")
+        starts = [parse_bound(text, parse_timeframe(timeframe)) for text in at or ()]
+        verdict: Verdict = "accepted" if accept else "dropped"
+        count = judge(desk.store, symbol, timeframe, verdict, starts=starts, what_to_show=what_to_show)
+    typer.echo(f"{count} {'bar' if count == 1 else 'bars'} of {symbol} {timeframe} {verdict}")
+
+
+def _print_findings(report: QualityReport) -> None:
+    """Print the findings as a table, then how many there are."""
+    from rich.box import SIMPLE_HEAD
+    from rich.console import Console
+    from rich.table import Table
+
+    if report.findings:
+        table = Table("symbol", "timeframe", "kind", "what", "next step", box=SIMPLE_HEAD)
+        for one in report.findings:
+            timeframe = one.timeframe if one.what_to_show == "TRADES" else f"{one.timeframe} {one.what_to_show}"
+            table.add_row(one.symbol, timeframe, one.kind, one.what, one.step)
+        Console().print(table)
+    typer.echo(report)
+
+
+def _print_waiting(rows: pd.DataFrame, symbol: str, timeframe: str) -> None:
+    from rich.box import SIMPLE_HEAD
+    from rich.console import Console
+    from rich.table import Table
+
+    waiting = rows[rows["judgement"] == "held back"]
+    waiting = waiting[(waiting["symbol"] == symbol) | (not symbol)]
+    waiting = waiting[(waiting["timeframe"] == timeframe) | (not timeframe)]
+    if waiting.empty:
+        typer.echo("No bars are held back.")
+        return
+    table = Table("symbol", "timeframe", "start (UTC)", "open", "high", "low", "close", "why", box=SIMPLE_HEAD)
+    for _, row in waiting.iterrows():
+        prices = [f"{row[name]:g}" for name in ("open", "high", "low", "close")]
+        start = f"{row['timestamp']:%Y-%m-%dT%H:%M:%SZ}"
+        table.add_row(row["symbol"], row["timeframe"], start, *prices, row["reason"])
+    Console().print(table)
+    typer.echo("Decide: workbench review SYMBOL -t TIMEFRAME --accept, or --drop; --at START for one of them.")
