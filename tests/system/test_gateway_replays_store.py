@@ -18,7 +18,7 @@ def test_a_stored_series_is_replayed_bit_for_bit(
 ) -> None:
     bars = pq.read_table(real_bars / "lean" / symbol / f"{timeframe}.parquet").to_pandas().set_index("timestamp")
     store = HistoricalDataManager(tmp_path / "historical")
-    store.save_bars(symbol, timeframe, bars)
+    store.save_bars(symbol, timeframe, bars, use_rth=timeframe == "1day")
 
     tape = ReplayTape(tmp_path / "historical" / "stocks")
 
