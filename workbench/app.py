@@ -223,6 +223,7 @@ class Workbench:
         report = examine(
             self._manager().config,
             universe=self.universe,
+            open_ledger=self._open_ledger,
             count_lines=count_lines,
             on_step=on_step,
             on_check=on_check,

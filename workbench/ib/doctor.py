@@ -11,20 +11,21 @@ from collections.abc import Callable, Coroutine, Sequence
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from functools import partial
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, TypeVar
 
 import pandas as pd
 
-from workbench.errors import IBError
+from workbench.errors import IBError, RequestTimeout
 from workbench.ib import bar_checks, checks
+from workbench.ib.budget import Ledger
 from workbench.ib.checks import Check, Quotes, State
 from workbench.ib.connection import IBDataManager
 from workbench.ib.diagnosis import DoctorReport
 from workbench.ib.dial import IBConnectionConfig
 from workbench.ib.loop import LoopThread
-from workbench.ib.notices import Notice, Notices, first_of, is_refusal, refusal_of
+from workbench.ib.notices import Notice, Notices, first_of, refusal_of
 from workbench.ib.probe import Found, Probe, probe
-from workbench.ib.translate import to_error, to_ib_contract
+from workbench.ib.translate import BAR_SIZES, to_error, to_ib_contract
 from workbench.market.contracts import Contract
 from workbench.market.sessions import session_calendar
 from workbench.market.timeframes import TIMEFRAMES
@@ -41,6 +42,12 @@ _ORDERS_S = 3.0
 _STREAM_S = 22.0
 _STREAMED_BARS = 3
 _LINES_S = 15.0
+_HEAD_S = 10.0
+_MESSAGE_S = 0.025  # 40 messages a second: TWS takes 50
+_SILENCES = 2
+"""After so many questions without an answer no more are asked."""
+_OF_THE_GATEWAY = ("clock", "IB's servers", "read-only")
+"""What can be looked at while IB's servers are away."""
 _KINDS = ("stock", "etf", "index")
 _DELAYED_FROZEN = 4  # live where the account has it, else delayed; the last ones of a closed market
 _LIVE = (1, 2)
@@ -52,6 +59,7 @@ _PAIRS = (
 )
 """Bars and the shorter ones that they are compared with, and IB's durations of both."""
 
+T = TypeVar("T")
 Step = tuple[str, Callable[[], Coroutine[Any, Any, list[Check]]]]
 
 
@@ -59,6 +67,7 @@ def examine(
     config: IBConnectionConfig,
     *,
     universe: Universe | None = None,
+    open_ledger: Callable[[str], Ledger] | None = None,
     count_lines: bool = False,
     on_step: Callable[[str], None] = lambda _label: None,
     on_check: Callable[[Check], None] = lambda _check: None,
@@ -82,7 +91,7 @@ def examine(
         told = _greeted(config, add)
         if told:
             on_step("connecting")
-            with IBDataManager(patient, universe=universe) as ib:
+            with IBDataManager(patient, universe=universe, open_ledger=open_ledger) as ib:
                 _Examination(ib, add, on_step, zone=told.zone, count_lines=count_lines).run()
     except IBError as error:
         add(Check("connection", State.PROBLEM, str(error)))
@@ -124,7 +133,7 @@ class _Examination:
         self._stock = self._samples[0].symbol
         self._simulated = manager.source != "IB"
         self._now, self._is_open, self._closed = datetime.now(UTC), False, datetime.now(UTC)
-        self._history = pd.DataFrame()
+        self._history, self._silences = pd.DataFrame(), 0
 
     def run(self) -> None:
         """Make all checks, within `PATIENCE_S`."""
@@ -140,6 +149,8 @@ class _Examination:
                 for label, step in self._steps():
                     self._on_step(label)
                     await self._made(label, step)
+                    if self._is_over():
+                        break
         except TimeoutError:
             self._add(Check("time", State.LOOK, f"after {PATIENCE_S:.0f} s the rest was left out", "Ask again later."))
         finally:
@@ -164,6 +175,9 @@ class _Examination:
 
     async def _made(self, label: str, step: Callable[[], Coroutine[Any, Any, list[Check]]]) -> None:
         """Make one check; what keeps it from being made is its result."""
+        if self._manager.health.trouble and label not in _OF_THE_GATEWAY:
+            self._add(Check(label, State.UNKNOWN, f"not looked at: {self._manager.health.trouble}"))
+            return
         try:
             async with asyncio.timeout(_STEP_S):
                 for check in await step():
@@ -171,9 +185,21 @@ class _Examination:
         except IBError as error:
             self._add(Check(label, State.PROBLEM, str(error)))
         except TimeoutError:
+            self._silences += 1
             self._add(Check(label, State.PROBLEM, f"no answer within {_STEP_S:.0f} s", "Restart TWS or IB Gateway."))
         except ConnectionError:
-            self._add(Check(label, State.PROBLEM, "the connection ended", "Look whether TWS or IB Gateway still runs."))
+            self._add(Check(label, State.PROBLEM, "the connection ended before the answer"))
+
+    def _is_over(self) -> bool:
+        """Return whether it is of no use to go on, and say so."""
+        if not self._ib.isConnected():
+            found, remedy = "it ended; the rest was left out", "Look whether TWS or IB Gateway still runs."
+        elif self._silences >= _SILENCES:
+            found, remedy = "the gateway no longer answers; the rest was left out", "Restart TWS or IB Gateway."
+        else:
+            return False
+        self._add(Check("connection", State.PROBLEM, found, remedy))
+        return True
 
     async def _clock(self) -> list[Check]:
         self._now = await self._manager.current_time_async()
@@ -186,7 +212,7 @@ class _Examination:
         return [checks.clock(ahead, simulated=self._simulated), market]
 
     async def _servers(self) -> list[Check]:
-        return [checks.servers(self._told.health.trouble)]
+        return [checks.servers(self._manager.health.trouble)]
 
     async def _orders(self) -> list[Check]:
         """Ask for the list of open orders: in read-only mode TWS refuses even that, under no request's id."""
@@ -236,15 +262,42 @@ class _Examination:
         """Compare bars of the last whole sessions with those that shorter ones make."""
         if self._history.empty:
             return [Check(f"{name} bars", State.UNKNOWN, f"there is no history of {self._stock} to see it by")]
-        asked = ((name, span), (finer, finer_span))
-        theirs, shorter = [
-            await self._manager.fetch_historical_bars_async(self._stock, size, duration) for size, duration in asked
-        ]
+        theirs, shorter = await self._raw_bars(name, span), await self._raw_bars(finer, finer_span)
         theirs, shorter = (bars[bars.index < self._closed] for bars in (theirs, shorter))
         return [bar_checks.alignment(TIMEFRAMES[name], theirs, shorter)]
 
+    async def _raw_bars(self, timeframe: str, duration: str) -> pd.DataFrame:
+        """Return bars as IB has them: a fetch of the workbench would refuse those that are cut elsewhere."""
+        from ib_insync import util
+        from ib_insync.wrapper import RequestError
+
+        try:
+            bars = await self._ib.reqHistoricalDataAsync(
+                to_ib_contract(self._samples[0]),
+                "",
+                duration,
+                BAR_SIZES[timeframe],
+                "TRADES",
+                useRTH=True,
+                formatDate=2,
+                timeout=_STEP_S,
+            )
+        except RequestError as error:
+            raise to_error(error.code, error.message, request=f"{timeframe} bars of {self._stock}") from error
+        if not bars:
+            raise RequestTimeout(
+                f"{timeframe} bars of {self._stock}: no answer within {_STEP_S:.0f} s; ask again later"
+            )
+        return pd.DataFrame(util.df(bars)).set_index("date")
+
     async def _history_depth(self) -> list[Check]:
-        return [checks.history_depth(self._stock, await self._manager.fetch_head_timestamp_async(self._stock))]
+        """Ask since when there is history; some gateways never tell, and nothing depends on it."""
+        try:
+            async with asyncio.timeout(_HEAD_S):
+                return [checks.history_depth(self._stock, await self._manager.fetch_head_timestamp_async(self._stock))]
+        except (TimeoutError, IBError) as error:
+            why = str(error) or f"no answer within {_HEAD_S:.0f} s"
+            return [Check("history", State.UNKNOWN, f"IB did not tell since when it has {self._stock}: {why}")]
 
     async def _lines(self) -> list[Check]:
         """Count market data lines, when that is wanted: subscribe to the whole universe until one is refused."""
@@ -252,23 +305,29 @@ class _Examination:
             was_met = any(code == _NO_LINE for _, code, _ in self._told)
             return [checks.lines(0 if was_met else None, met=was_met)]
         contracts = [to_ib_contract(one) for one in self._manager.universe.values()]
-        tickers = [self._ib.reqMktData(contract) for contract in contracts]
+        tickers = [await self._slowly(self._ib.reqMktData, contract) for contract in contracts]
         answered = asyncio.get_running_loop().create_future()
 
         def look(*_: object) -> None:
             if not answered.done() and all(map(self._is_answered, contracts, tickers)):
                 answered.set_result(None)
 
-        self._ib.pendingTickersEvent += look
-        self._ib.errorEvent += look
+        for event in (self._ib.pendingTickersEvent, self._ib.errorEvent):
+            event += look
+        look()
         await first_of(_LINES_S, answered)
-        self._ib.pendingTickersEvent -= look
-        self._ib.errorEvent -= look
-        held = [contract for contract in contracts if not any(about is contract for about, _, _ in self._refusals())]
-        for contract in held:
-            self._ib.cancelMktData(contract)
+        for event in (self._ib.pendingTickersEvent, self._ib.errorEvent):
+            event -= look
+        held = sum(map(_has_price, tickers))
+        for contract in contracts:
+            if not self._is_refused(contract):
+                await self._slowly(self._ib.cancelMktData, contract)
         met = any(code == _NO_LINE for _, code, _ in self._told)
-        return [checks.lines(len(held) + 1, met=met)]  # and the one of the live bars
+        return [checks.lines(held + 1, met=met)]  # and the one of the live bars
+
+    async def _slowly(self, send: Callable[[ib_insync.Contract], T], contract: ib_insync.Contract) -> T:
+        await asyncio.sleep(_MESSAGE_S)
+        return send(contract)
 
     async def _live(self) -> list[Check]:
         """Wait for some live bars, then compare their volumes with history's."""
@@ -297,10 +356,11 @@ class _Examination:
         return bar_checks.volume_unit(unit, times, is_open=self._is_open)
 
     def _is_answered(self, contract: object, ticker: ib_insync.Ticker) -> bool:
-        return _has_price(ticker) or any(about is contract for about, _, _ in self._refusals())
+        return _has_price(ticker) or self._is_refused(contract)
 
-    def _refusals(self) -> list[Notice]:
-        return [notice for notice in self._told if is_refusal(*notice)]
+    def _is_refused(self, contract: object) -> bool:
+        refuses = refusal_of(contract)
+        return any(refuses(*notice) for notice in self._told)
 
 
 def _to_error(notice: Notice, request: str) -> IBError:

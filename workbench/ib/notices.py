@@ -7,7 +7,6 @@ from collections.abc import Callable, Iterator
 from typing import TYPE_CHECKING, Any
 
 from workbench.ib.codes import Reaction, explain
-from workbench.ib.health import Connected, Health, Told
 
 if TYPE_CHECKING:
     import ib_insync
@@ -22,7 +21,6 @@ class Notices:
     def __init__(self, ib: ib_insync.IB) -> None:
         self._ib = ib
         self._heard: list[Notice] = []
-        self.health = Health().after(Connected(), asyncio.get_running_loop().time())
         self._waiting: list[tuple[Callable[[object, int, str], bool], asyncio.Future[Notice]]] = []
         ib.errorEvent += self._hear
 
@@ -45,8 +43,6 @@ class Notices:
 
     def _hear(self, _request_id: int, code: int, text: str, about: object) -> None:
         self._heard.append((about, code, text))
-        if about is None:
-            self.health = self.health.after(Told(code, text), asyncio.get_running_loop().time())
         for fits, future in self._waiting:
             if not future.done() and fits(about, code, text):
                 future.set_result((about, code, text))
