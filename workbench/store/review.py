@@ -11,6 +11,7 @@ from __future__ import annotations
 from collections.abc import Hashable, Mapping
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
+from functools import cache
 from pathlib import Path
 from typing import Literal
 from uuid import uuid4
@@ -43,12 +44,18 @@ _SCHEMA = pa.schema(
 )
 
 
+@cache
+def _nothing_held() -> pd.DataFrame:
+    """Return no rows; made once, for it would take as long as all the rest of the door."""
+    return _to_pandas(_SCHEMA.empty_table())
+
+
 @dataclass(frozen=True, slots=True)
 class Sifted:
     """Bars at the door: those that are stored, those that are held back, and the time that is not covered thereby."""
 
     passed: pa.Table
-    held: pd.DataFrame = field(default_factory=lambda: _to_pandas(_SCHEMA.empty_table()))
+    held: pd.DataFrame = field(default_factory=_nothing_held)
     uncovered: Coverage = Coverage()  # noqa: RUF009  a value
 
     def pieces(self, covers: Interval | None) -> list[tuple[pa.Table, Interval | None]]:
