@@ -35,19 +35,22 @@ def find_prints(subject: Subject) -> Iterator[Finding]:
 
 
 def find_jumps(subject: Subject) -> Iterator[Finding]:
-    """Find prices that jump from a close to the next open and stay: a split, or bars of two bases in one series."""
+    """Find prices that jump, between two bars or within one, and stay: a split, or bars of two bases in one series."""
     opens, _, _, closes = prices_of(subject.table)
-    if len(opens) < 2:
-        return
-    moved = np.abs(np.log(opens[1:] / closes[:-1]))
-    unit = usual_range(subject.table, subject.timeframe)[1:] * math.sqrt(bars_a_session(subject.timeframe))
+    before = np.concatenate([opens[:1], closes[:-1]])
+    moved = np.maximum(np.abs(np.log(opens / before)), np.abs(np.log(closes / opens)))
+    unit = usual_range(subject.table, subject.timeframe) * math.sqrt(bars_a_session(subject.timeframe))
+    jumps = (moved / unit >= JUMP_FROM) & _follow(subject) & ~same_bars(subject.bars, subject.judged, "accepted")
     strange = protrusion(subject.table, subject.timeframe) >= SUSPICIOUS_FROM
-    session = subject.calendar.locate(subject.stamps, subject.timeframe)
-    adjacent = np.diff(session) <= 1
-    jumps = (moved / unit >= JUMP_FROM) & adjacent & ~strange[1:] & ~strange[:-1]
-    jumps &= ~same_bars(subject.bars, subject.judged, "accepted")[1:]
-    for row in (np.flatnonzero(jumps) + 1).tolist():
-        begin, ratio = subject.start(row), closes[row - 1] / opens[row]
-        what = f"{subject.tell(begin)} opens at {opens[row]:g} after {closes[row - 1]:g}, {ratio:.3f} to 1, and stays"
+    jumps &= ~strange & ~np.concatenate([[False], strange[:-1]])
+    for row in np.flatnonzero(jumps).tolist():
+        begin, ratio = subject.start(row), before[row] / closes[row]
+        what = f"{subject.tell(begin)} goes from {before[row]:g} to {closes[row]:g}, {ratio:.3f} to 1, and stays there"
         step = f"a split? If it is none and true: workbench review {subject.key} --at {subject.stamp(begin)} --accept"
         yield subject.finding("jump", begin, subject.end(begin), what, step)
+
+
+def _follow(subject: Subject) -> np.ndarray:
+    """Return which bars are of the same session as the bar before them, or of the next."""
+    session = subject.calendar.locate(subject.stamps, subject.timeframe)
+    return np.asarray(np.diff(session, prepend=session[:1]) <= 1)
