@@ -80,8 +80,10 @@ class Link:
             if self.health.connected or self.closed:
                 return
             ib = await self._dialed()
-            self.account = next(iter(ib.managedAccounts()), "")
-            self.source = source_of(self.account)
+            account = next(iter(ib.managedAccounts()), "")
+            if self.account not in ("", account):
+                logger.warning("%s: this is another account now, %s instead of %s", self._config, account, self.account)
+            self.account, self.source = account, source_of(account)
             ib.client.MaxRequests = messages_a_second(self._config.market_data_lines)  # the budget keeps less
             self._desk = Desk(ib, self.source)
             ib.errorEvent += self._on_error
