@@ -218,3 +218,16 @@ def test_a_session_that_is_not_over_has_no_daily_bar(settings: Settings) -> None
 
         assert desk.store.load_bars("AAPL", "1day").index[-1] == datetime(2026, 11, 19, tzinfo=UTC)
         assert desk.store.load_bars("AAPL", "4hour").index[-1] == pd.Timestamp("2026-11-19 17:00", tz="UTC")
+
+
+def test_indicators_of_the_settings_join_the_suite_and_are_cached(settings: Settings, tmp_path: Path) -> None:
+    more = settings.model_copy(update={"indicators": {"ema_9": {}, "spread": {"expression": "high - low"}}})
+    with wb.open(settings=more) as desk:
+        desk.backfill(["AAPL"], ["1day"], since="2026-01-01", progress=False)
+        study = desk.indicators.calculate_indicators_cached("AAPL", "1day")
+
+        assert study["ema_9"].notna().sum() == len(study) - 8
+        assert (study["spread"] == study["high"] - study["low"]).all()
+        assert list((desk.settings.market_dir / "cache" / "indicators").glob("*.arrow"))
+    with pytest.raises(InvalidInput, match="did you mean EMA"):
+        _ = wb.open(settings=settings.model_copy(update={"indicators": {"ena_9": {}}})).indicators

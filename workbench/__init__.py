@@ -23,7 +23,12 @@ if TYPE_CHECKING:
     from workbench.ib.backfill import download_historical_universe, fetch_multiple_symbols_parallel
     from workbench.ib.connection import IBDataManager
     from workbench.ib.dial import IBConnectionConfig
+    from workbench.indicators.cache import IndicatorCache
+    from workbench.indicators.checks import check_lookahead, check_warmup
+    from workbench.indicators.define import own_indicator, talib_indicator
     from workbench.indicators.engine import IndicatorEngine
+    from workbench.indicators.join import join_timeframes
+    from workbench.market.aggregate import RealtimeBarAggregator
     from workbench.store.database import DatabaseManager
     from workbench.store.historical import HistoricalDataManager
 
@@ -34,13 +39,20 @@ _HOMES = {
     "HistoricalDataManager": "workbench.store.historical",
     "IBConnectionConfig": "workbench.ib.dial",
     "IBDataManager": "workbench.ib.connection",
+    "IndicatorCache": "workbench.indicators.cache",
     "IndicatorEngine": "workbench.indicators.engine",
+    "RealtimeBarAggregator": "workbench.market.aggregate",
     "Workbench": "workbench.app",
     "WorkbenchError": "workbench.errors",
+    "check_lookahead": "workbench.indicators.checks",
+    "check_warmup": "workbench.indicators.checks",
     "download_historical_universe": "workbench.ib.backfill",
     "fetch_multiple_symbols_parallel": "workbench.ib.backfill",
+    "join_timeframes": "workbench.indicators.join",
     "open": "workbench.app",
+    "own_indicator": "workbench.indicators.define",
     "price_chart": "workbench.display.charts",
+    "talib_indicator": "workbench.indicators.define",
 }
 
 __all__ = [
@@ -48,13 +60,20 @@ __all__ = [
     "HistoricalDataManager",
     "IBConnectionConfig",
     "IBDataManager",
+    "IndicatorCache",
     "IndicatorEngine",
+    "RealtimeBarAggregator",
     "Workbench",
     "WorkbenchError",
+    "check_lookahead",
+    "check_warmup",
     "download_historical_universe",
     "fetch_multiple_symbols_parallel",
+    "join_timeframes",
     "open",
+    "own_indicator",
     "price_chart",
+    "talib_indicator",
 ]
 
 

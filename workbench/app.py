@@ -24,7 +24,10 @@ from workbench.ib.dial import IBConnectionConfig
 from workbench.ib.doctor import examine
 from workbench.ib.repair import repair
 from workbench.ib.report import BackfillReport
+from workbench.indicators.cache import IndicatorCache
+from workbench.indicators.define import parse_indicators
 from workbench.indicators.engine import IndicatorEngine
+from workbench.indicators.suite import SUITE
 from workbench.market.coverage import Interval
 from workbench.market.names import as_names
 from workbench.market.sessions import parse_bound
@@ -53,7 +56,6 @@ class Workbench:
 
     def __init__(self, settings: Settings) -> None:
         self.settings = settings
-        self.indicators = IndicatorEngine()
         self._opening = threading.RLock()
         self._gateway: GatewayProcess | None = None
         self._ib: IBDataManager | None = None
@@ -105,6 +107,16 @@ class Workbench:
         """The bars on disk."""
         return HistoricalDataManager(
             self.settings.market_dir / "historical", universe=self.universe, database=self.db, update=self._update
+        )
+
+    @cached_property
+    def indicators(self) -> IndicatorEngine:
+        """The specification's suite, the indicators of the settings, and a cache of what was computed."""
+        return IndicatorEngine(
+            (*SUITE, *parse_indicators(self.settings.indicators)),
+            load=lambda symbol, timeframe: self.store.load_bars(symbol, timeframe),
+            version=lambda symbol, timeframe: self.store.version(symbol, timeframe),
+            cache=IndicatorCache(folder=self.settings.market_dir / "cache" / "indicators"),
         )
 
     @cached_property

@@ -14,6 +14,10 @@
     start = "2026-11-20T09:25"
     speed = 10
 
+    [indicators]            # beside the suite; see workbench.indicators.define
+    sma_100 = {}
+    fast = { function = "EMA", timeperiod = 9 }
+
 In the environment: WORKBENCH_DATA_DIR, WORKBENCH_IB__PORT, WORKBENCH_GATEWAY__SPEED and so on.
 
 The project's folder is the nearest one, from the working folder upwards, that holds a `workbench.toml` or a
@@ -24,6 +28,7 @@ folders are relative to it. Without such a folder it is the working folder.
 from __future__ import annotations
 
 from pathlib import Path
+from typing import Any
 
 from pydantic import AliasChoices, BaseModel, ConfigDict, Field, SecretStr, ValidationError, field_validator
 from pydantic_settings import (
@@ -91,6 +96,7 @@ class Settings(BaseSettings):
 
     ib: IBSettings = IBSettings()
     gateway: GatewaySettings = GatewaySettings()
+    indicators: dict[str, Any] = Field(default_factory=dict)
     data_dir: Path = Path("data")
     notebooks_dir: Path = Path("notebooks")
     runs_dir: Path = Path("papermill_runs")

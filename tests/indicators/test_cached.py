@@ -1,0 +1,160 @@
+"""The cache beside the store: it never gives what a fresh computation would not."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+from pathlib import Path
+from tempfile import TemporaryDirectory
+
+import pandas as pd
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from tests.indicators.bars import walk
+from workbench.indicators.cache import IndicatorCache
+from workbench.indicators.engine import IndicatorEngine
+from workbench.market.sessions import session_calendar
+from workbench.market.timeframes import TIMEFRAMES
+from workbench.store.historical import HistoricalDataManager
+
+YEAR = session_calendar().during(
+    pd.Timestamp("2026-01-05", tz="UTC").to_pydatetime(), pd.Timestamp("2026-02-20", tz="UTC").to_pydatetime(),
+    TIMEFRAMES["15min"],
+)  # fmt: skip
+STAMPS = pd.DatetimeIndex(
+    [stamp for one in YEAR for stamp in pd.date_range(one.begin, one.end, freq="15min", inclusive="left")],
+    name="timestamp",
+).as_unit("us")
+
+
+def bars_of(begin: int, end: int, shift: float = 0.0) -> pd.DataFrame:
+    closes = walk(len(STAMPS))[begin:end] + shift
+    frame = pd.DataFrame({"open": closes, "high": closes + 1, "low": closes - 1, "close": closes, "volume": 1.0})
+    return frame.set_index(STAMPS[begin:end])
+
+
+def engine_over(store: HistoricalDataManager, folder: Path) -> IndicatorEngine:
+    return IndicatorEngine(load=store.load_bars, version=store.version, cache=IndicatorCache(folder=folder))
+
+
+def fresh(store: HistoricalDataManager) -> pd.DataFrame:
+    return IndicatorEngine.calculate_all_indicators(store.load_bars("AAPL", "15min"))
+
+
+steps = st.lists(
+    st.tuples(st.sampled_from(["append", "revise", "earlier", "read", "reopen"]), st.integers(1, 200)), max_size=12
+)
+
+
+@settings(max_examples=15, deadline=None)
+@given(steps=steps)
+def test_whatever_is_saved_the_cache_gives_what_a_fresh_computation_gives(steps: list[tuple[str, int]]) -> None:
+    with TemporaryDirectory() as folder:
+        store = HistoricalDataManager(Path(folder) / "historical")
+        begin, end, shift = 200, 300, 0.0
+        store.save_bars("AAPL", "15min", bars_of(begin, end))
+        engine = engine_over(store, Path(folder) / "cache")
+        for what, number in steps:
+            if what == "append":
+                store.save_bars("AAPL", "15min", bars_of(end, min(len(STAMPS), end + number)))
+                end = min(len(STAMPS), end + number)
+            elif what == "earlier":
+                store.save_bars("AAPL", "15min", bars_of(max(0, begin - number), begin))
+                begin = max(0, begin - number)
+            elif what == "revise":
+                shift += 0.25
+                at = begin + number % (end - begin)
+                store.save_bars("AAPL", "15min", bars_of(at, at + 1, shift))
+            elif what == "reopen":
+                engine = engine_over(store, Path(folder) / "cache")
+
+            cached = engine.calculate_indicators_cached("AAPL", "15min")
+
+            pd.testing.assert_frame_equal(cached, fresh(store), check_exact=True, check_freq=False)
+
+
+_OTHER = """
+import sys
+from pathlib import Path
+from tests.indicators.test_cached import bars_of, engine_over
+from workbench.store.historical import HistoricalDataManager
+store = HistoricalDataManager(Path(sys.argv[1]) / "historical")
+for line in sys.stdin:
+    begin, end, shift = line.split()
+    store.save_bars("AAPL", "15min", bars_of(int(begin), int(end), float(shift)))
+    engine_over(store, Path(sys.argv[1]) / "cache").calculate_indicators_cached("AAPL", "15min")
+    print("saved", flush=True)
+"""
+
+
+def test_what_another_process_saves_is_seen_at_once(tmp_path: Path) -> None:
+    store = HistoricalDataManager(tmp_path / "historical")
+    engine = engine_over(store, tmp_path / "cache")
+    other = subprocess.Popen(
+        [sys.executable, "-c", _OTHER, str(tmp_path)], stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True,
+        cwd=Path(__file__).parents[2],
+    )  # fmt: skip
+    assert other.stdin is not None
+    assert other.stdout is not None
+
+    for begin, end, shift in ((0, 300, 0.0), (300, 326, 0.0), (100, 101, 5.0), (326, 400, 0.0)):
+        other.stdin.write(f"{begin} {end} {shift}\n")
+        other.stdin.flush()
+        assert other.stdout.readline() == "saved\n"
+
+        cached = engine.calculate_indicators_cached("AAPL", "15min")
+
+        pd.testing.assert_frame_equal(cached, fresh(store), check_exact=True, check_freq=False)
+    other.communicate()
+    assert other.returncode == 0
+
+
+def test_an_unchanged_series_is_neither_read_nor_computed_again(tmp_path: Path) -> None:
+    store = HistoricalDataManager(tmp_path / "historical")
+    store.save_bars("AAPL", "15min", bars_of(0, 300))
+    reads = list[str]()
+
+    def load(symbol: str, timeframe: str) -> pd.DataFrame:
+        reads.append(symbol)
+        return store.load_bars(symbol, timeframe)
+
+    engine = IndicatorEngine(load=load, version=store.version, cache=IndicatorCache())
+    for _ in range(3):
+        engine.calculate_indicators_cached("AAPL", "15min")
+    once = len(reads)
+    engine.calculate_indicators_cached("AAPL", "15min", force_refresh=True)
+
+    assert (once, len(reads)) == (1, 2)
+
+
+def test_an_appended_day_is_carried_on(tmp_path: Path) -> None:
+    store = HistoricalDataManager(tmp_path / "historical")
+    engine = engine_over(store, tmp_path / "cache")
+    for end in (300, 326, 352):
+        store.save_bars("AAPL", "15min", bars_of(0, end))
+        engine.calculate_indicators_cached("AAPL", "15min")
+
+    assert next(iter(engine._growing.values())).extended == 52
+
+
+def test_a_series_that_was_never_stored_gives_the_columns_and_no_row(tmp_path: Path) -> None:
+    engine = engine_over(HistoricalDataManager(tmp_path), tmp_path / "cache")
+
+    values = engine.calculate_indicators_cached("AAPL", "15min")
+
+    assert values.empty
+    assert set(engine.columns) <= set(values)
+
+
+def test_live_indicators_open_on_what_is_stored(tmp_path: Path) -> None:
+    store = HistoricalDataManager(tmp_path)
+    store.save_bars("AAPL", "15min", bars_of(0, 300))
+    live = engine_over(store, tmp_path / "cache").live("AAPL", "15min")
+    new = bars_of(300, 301)
+
+    values = live.update(new.iloc[0].to_dict())
+
+    store.save_bars("AAPL", "15min", new)
+    assert values == pytest.approx(fresh(store).iloc[-1][list(values)].to_dict(), rel=0, abs=0)
