@@ -62,12 +62,16 @@ def empty_bars() -> pd.DataFrame:
 
 def to_frame(table: pa.Table) -> pd.DataFrame:
     """Return an Arrow table of bars as a pandas frame; absent columns stay absent."""
-    columns = {
-        name: table.column(name).to_numpy(zero_copy_only=False) for name in table.column_names if name != TIMESTAMP
-    }
-    stamps = table.column(TIMESTAMP).cast(pa.int64()).to_numpy()
-    index = pd.DatetimeIndex(stamps.view("datetime64[us]"), name=TIMESTAMP).tz_localize("UTC")
-    return pd.DataFrame(columns, index=index)
+    names = [name for name in table.column_names if name != TIMESTAMP]
+    values = np.empty((len(names), table.num_rows))  # one block, as pandas keeps it: each number is copied once
+    for row, name in zip(values, names, strict=True):
+        chunks = table.column(name).chunks
+        ends = np.cumsum([len(chunk) for chunk in chunks], dtype=np.int64)
+        for chunk, end in zip(chunks, ends, strict=True):
+            row[end - len(chunk) : end] = chunk.to_numpy(zero_copy_only=False)
+    stamps = table.column(TIMESTAMP).to_numpy().view("datetime64[us]")
+    index = pd.DatetimeIndex(stamps, name=TIMESTAMP).tz_localize("UTC")
+    return pd.DataFrame(values.T, index=index, columns=names, copy=False)
 
 
 def to_table(bars: pd.DataFrame, timeframe: Timeframe | None = None) -> pa.Table:

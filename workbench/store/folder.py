@@ -17,6 +17,7 @@ from typing import TypeVar
 import pyarrow as pa
 
 from workbench.errors import StoreError
+from workbench.market.coverage import Interval
 from workbench.store.commit import pending
 from workbench.store.footer import PartInfo
 from workbench.store.layout import overlapping, parse_part_name, part_name
@@ -49,15 +50,15 @@ class PartFolder:
         if change is not None:
             contents |= {final.name: self.home / to for final, to in change.moves.items() if self._is_mine(final)}
             contents = {name: at for name, at in contents.items() if Path(self.folder.name, name) not in change.gone}
-        found = [part for name, at in contents.items() if (part := self._find(name, at))]
-        shared = overlapping(part.period for part in found)
+        periods = sorted((period, name) for name in contents if (period := parse_part_name(name)))
+        shared = overlapping([period for period, _ in periods])
         if shared:
             raise StoreError(
                 f"{self.folder} holds {part_name(shared[0])} and {part_name(shared[1])}, which share time; "
                 "move the one away that does not belong there"
             )
-        near = [part for part in found if part.period.begin < end and begin < part.period.end]
-        return sorted(near, key=lambda part: part.period)
+        near = [(period, name) for period, name in periods if period.begin < end and begin < period.end]
+        return [part for period, name in near if (part := self._find(period, name, contents[name]))]
 
     def has_parts(self) -> bool:
         """Tell whether anything is stored, readable or not."""
@@ -74,10 +75,9 @@ class PartFolder:
     def _is_mine(self, path: Path) -> bool:
         return path.parent == Path(self.folder.name)
 
-    def _find(self, name: str, content: Path) -> Part | None:
+    def _find(self, period: Interval, name: str, content: Path) -> Part | None:
         """Return the part of that name; None when it vanished since it was listed, which the next list shows."""
-        path, period = self.folder / name, parse_part_name(name)
-        assert period is not None  # noqa: S101  _names lists nothing else
+        path = self.folder / name
         for at in (content, path):  # a temporary that is gone was renamed
             try:
                 return find_part(path, period, at)

@@ -50,8 +50,6 @@ logger = logging.getLogger(__name__)
 
 _READERS = 4
 """Threads that decode parts; what they do is mostly outside of Python's lock."""
-_MANY_PARTS = 4
-"""From so many parts on, threads are worth their start."""
 
 
 class HistoricalDataManager:
@@ -144,13 +142,10 @@ class HistoricalDataManager:
         """
         wanted, series = _columns(columns), self._series(symbol, timeframe, what_to_show)
         begin, until = _bounds(start, end, series.timeframe)
-        parts = len(series.parts(begin, until))
-        if not parts and not series.parts():
+        table = series.load(begin, until, wanted)
+        if not table.num_rows and not series.has_parts():
             logger.warning("nothing is stored of %s %s %s in %s", symbol, timeframe, what_to_show, self.data_dir)
-        if parts < _MANY_PARTS:
-            return to_frame(series.load(begin, until, wanted))
-        with ThreadPoolExecutor(_READERS) as pool:
-            return to_frame(series.load(begin, until, wanted, pool.map))
+        return to_frame(table)
 
     def load_many(
         self,

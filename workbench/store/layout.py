@@ -10,6 +10,7 @@ from __future__ import annotations
 import re
 from collections.abc import Collection, Iterable, Sequence
 from datetime import UTC, datetime
+from functools import lru_cache
 from itertools import pairwise
 from typing import Literal
 
@@ -44,6 +45,7 @@ def part_name(period: Interval) -> str:
     return f"{period.begin:%Y}.parquet" if is_year(period) else f"{period.begin:%Y-%m}.parquet"
 
 
+@lru_cache(maxsize=8192)
 def parse_part_name(name: str) -> Interval | None:
     """Return the period that a file's name tells, or None when it is not the name of a part.
 

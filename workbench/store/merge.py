@@ -46,19 +46,30 @@ def merge(old: pa.Table, new: pa.Table, covers: Interval | None) -> tuple[pa.Tab
     When `new` is all that there is within `covers`, old bars in there that it lacks are removed.
     """
     old_stamps, new_stamps = stamps_of(old), stamps_of(new)
-    renewed = np.isin(old_stamps, new_stamps, assume_unique=True)
+    places = np.searchsorted(old_stamps, new_stamps)
+    met = places < len(old_stamps)
+    met[met] = old_stamps[places[met]] == new_stamps[met]
+    renewed = np.zeros(len(old_stamps), dtype=bool)
+    renewed[places[met]] = True
     gone = ~renewed & _inside(old_stamps, covers)
-    kept = old.filter(pa.array(~renewed & ~gone))
-    merged = pa.concat_tables([kept, new]).combine_chunks()
-    order = np.argsort(stamps_of(merged), kind="stable")
-    same = _equal_rows(old.filter(pa.array(renewed)), new.filter(pa.array(np.isin(new_stamps, old_stamps))))
+    same = _equal_rows(old.filter(pa.array(renewed)), new.filter(pa.array(met))) if met.any() else 0
     report = SaveReport(
-        added=len(new_stamps) - int(renewed.sum()),
-        revised=int(renewed.sum()) - same,
+        added=len(new_stamps) - int(met.sum()),
+        revised=int(met.sum()) - same,
         removed=int(gone.sum()),
         unchanged=same,
     )
-    return merged.take(pa.array(order)), report
+    kept = old.filter(pa.array(~(renewed | gone))) if renewed.any() or gone.any() else old
+    return _joined(kept, new), report
+
+
+def _joined(left: pa.Table, right: pa.Table) -> pa.Table:
+    """Return the rows of both, which have no timestamp in common, in the order of time."""
+    both = pa.concat_tables([left, right])
+    stamps = stamps_of(both)
+    if (stamps[1:] > stamps[:-1]).all():
+        return both
+    return both.take(pa.array(np.argsort(stamps, kind="stable")))
 
 
 def _inside(stamps: np.ndarray, covers: Interval | None) -> np.ndarray:

@@ -5,12 +5,11 @@ Writers hold the series' lock, write all that they will change beside the folder
 
 from __future__ import annotations
 
-from collections.abc import Callable, Collection, Iterator, Sequence
+from collections.abc import Collection, Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import Any
 
 import pyarrow as pa
 
@@ -40,9 +39,6 @@ from workbench.store.parts import (
     write_part,
 )
 from workbench.store.seriesinfo import SeriesInfo, told_by
-
-Each = Callable[[Callable[..., Any], Sequence[Any]], Iterator[Any]]
-"""What applies a function to each element: `map`, or that of a pool of threads."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -76,17 +72,13 @@ class Series(PartFolder):
 
     # Reading
 
-    def load(self, begin: datetime, end: datetime, columns: Sequence[str], each: Each = map) -> pa.Table:
+    def load(self, begin: datetime, end: datetime, columns: Sequence[str]) -> pa.Table:
         """Return the bars that start in `[begin, end)`, as the series was at one instant; timestamps come first.
 
-        `each` applies a function to many parts. Raises `CorruptPart`.
+        Raises `CorruptPart`.
         """
-
-        def read(one: tuple[Part, pa.NativeFile]) -> pa.Table:
-            return read_bars(*one, columns, begin, end)
-
         with self.held(begin, end) as held:
-            tables = list(each(read, held))
+            tables = [read_bars(part, file, columns, begin, end) for part, file in held]
         return pa.concat_tables(tables or [SCHEMA.empty_table().select([TIMESTAMP, *columns])])
 
     def coverage(self) -> Coverage:
@@ -98,12 +90,7 @@ class Series(PartFolder):
 
         What cannot be read has no say.
         """
-        for part, stored in self.told(_readable):
-            if stored is not None and stored.provenance != provenance:
-                raise SourceMismatch(
-                    f"{part.path} holds {stored.provenance}; {provenance} must not mix with them. Keep them in a data "
-                    "folder of their own (data_dir in workbench.toml, or WORKBENCH_DATA_DIR)"
-                )
+        _refuse_others(self.told(_readable), provenance)
 
     def has_unreadable(self) -> bool:
         """Tell whether some part has a footer that cannot be read."""
@@ -138,9 +125,10 @@ class Series(PartFolder):
         """
         refuse_outside(table, covers)
         self._tidy()
-        self.refuse_others(provenance)
-        report = self.set_aside(provenance)
-        parts = {part.period: part for part in self.parts()}
+        known = [(part, _readable(part)) for part in self.parts()]
+        _refuse_others(known, provenance)
+        report = self._set_all_aside([part for part, info in known if info is None], provenance, None)
+        parts = {part.period: part for part in (self.parts() if report.set_aside else [part for part, _ in known])}
         stamp = PartInfo(provenance, Coverage(), datetime.now(UTC), gateway_version)
         saves = []
         for period in periods_of(self.timeframe, stamps_of(table), covers, list(parts)):
@@ -158,8 +146,7 @@ class Series(PartFolder):
         cannot be read, and changes nothing of its year.
         """
         self._tidy()
-        before = self.parts()
-        parts = {part.period: part for part in before}
+        parts = {part.period: part for part in self.parts()}
         years = [(year, months) for year, months in foldable(parts).items() if year.begin.year not in but]
         for year, months in years[:limit]:
             chosen = [parts[month] for month in months]
@@ -172,7 +159,7 @@ class Series(PartFolder):
             )
             table = pa.concat_tables([read_whole(part) for part in chosen])
             self._put([(year, table, joined)], gone=[part.path for part in chosen])
-        return len(before) - len(self.parts())
+        return sum(len(months) - 1 for _, months in years[:limit])
 
     def forget(self, interval: Interval) -> None:
         """Take an interval out of the coverage; the bars in it stay until others are saved in their place."""
@@ -191,7 +178,9 @@ class Series(PartFolder):
         `as_of` is when they were written at the latest, where the files' own times do not tell.
         """
         self._tidy()
-        unreadable = [part for part in self.parts() if _readable(part) is None]
+        return self._set_all_aside([part for part in self.parts() if _readable(part) is None], provenance, as_of)
+
+    def _set_all_aside(self, unreadable: Sequence[Part], provenance: Provenance, as_of: datetime | None) -> SaveReport:
         return SaveReport(set_aside=tuple(self._set_aside(part, provenance, None, as_of) for part in unreadable))
 
     def _read_or_set_aside(
@@ -280,6 +269,15 @@ def refuse_outside(table: pa.Table, covers: Interval | None) -> None:
 def years_of(table: pa.Table, covers: Interval | None) -> set[int]:
     """Return the years that a save of these bars touches."""
     return {period.begin.year for period in periods_of(TIMEFRAMES["1day"], stamps_of(table), covers, [])}
+
+
+def _refuse_others(told: Iterable[tuple[Part, PartInfo | None]], provenance: Provenance) -> None:
+    for part, stored in told:
+        if stored is not None and stored.provenance != provenance:
+            raise SourceMismatch(
+                f"{part.path} holds {stored.provenance}; {provenance} must not mix with them. Keep them in a data "
+                "folder of their own (data_dir in workbench.toml, or WORKBENCH_DATA_DIR)"
+            )
 
 
 def _readable(part: Part) -> PartInfo | None:
