@@ -24,6 +24,9 @@ from workbench.store.database import DatabaseManager
 
 logger = logging.getLogger(__name__)
 
+Clock = Callable[[], float]
+"""Gives the time, in seconds, in which the limits run."""
+
 _LOOK_AGAIN_S = 0.25
 """How soon to look whether other processes have given back places."""
 _WORTH_TELLING_S = 5.0
@@ -32,8 +35,11 @@ _WORTH_TELLING_S = 5.0
 class Ledger(Protocol):
     """What was sent, and what was learned of a gateway."""
 
-    def grant(self, asks: Sequence[Ask], released: Collection[str], now: float) -> Granted:
-        """Give back places, then let of these go what may be sent now."""
+    def grant(self, asks: Sequence[Ask], released: Collection[str], clock: Clock) -> Granted:
+        """Give back places, then let of these go what may be sent now.
+
+        The clock is read when nobody else can book any more: what was booked meanwhile lies before.
+        """
 
     def cool_down(self, now: float) -> None:
         """Let nothing be sent for a while: IB has reported a violation."""
@@ -52,11 +58,11 @@ class MemoryLedger:
         self._pacer, self._sizes = pacer, dict[str, int]()
         self._lock = threading.Lock()
 
-    def grant(self, asks: Sequence[Ask], released: Collection[str], now: float) -> Granted:
+    def grant(self, asks: Sequence[Ask], released: Collection[str], clock: Clock) -> Granted:
         """Give back places, then let of these go what may be sent now."""
         with self._lock:
             self._pacer.release(released)
-            return self._pacer.grant(asks, now)
+            return self._pacer.grant(asks, clock())
 
     def cool_down(self, now: float) -> None:
         """Let nothing be sent for a while: IB has reported a violation."""
@@ -97,9 +103,10 @@ class DatabaseLedger:
             database, f"{host}:{config.port}", account, limits, hold_s=config.hold_s, stretch=config.gateway_speed
         )
 
-    def grant(self, asks: Sequence[Ask], released: Collection[str], now: float) -> Granted:
+    def grant(self, asks: Sequence[Ask], released: Collection[str], clock: Clock) -> Granted:
         """Give back places, then let of these go what may be sent now."""
         with booking_page(self._database, self._gateway, self._account) as page:
+            now = clock()
             page.release(released, now)
             booked = [_to_booking(row) for row in self._rows(page.rows, now)]
             pacer = Pacer(
@@ -142,7 +149,7 @@ class Budget:
     limits run in its time.
     """
 
-    def __init__(self, ledger: Ledger, *, speed: float = 1.0, clock: Callable[[], float] = time.time) -> None:
+    def __init__(self, ledger: Ledger, *, speed: float = 1.0, clock: Clock = time.time) -> None:
         self._ledger, self._speed, self._clock = ledger, speed, clock
         self._waiting: deque[_Waiting] = deque()
         self._released: list[str] = []
@@ -194,7 +201,7 @@ class Budget:
             released, self._released = self._released, []
             try:
                 granted = await asyncio.to_thread(
-                    self._ledger.grant, [one.ask for one in looked_at], released, self._now()
+                    self._ledger.grant, [one.ask for one in looked_at], released, self._now
                 )
             except Exception as error:  # noqa: BLE001  whoever waits raises it
                 self._fail(looked_at, error)

@@ -25,7 +25,7 @@ from workbench.market.coverage import Interval
 
 logger = logging.getLogger(__name__)
 
-_IN_HAND = 64
+_IN_HAND = 100
 """Requests of each kind, small bars and longer ones, that wait for their turn, are under way or being saved."""
 _GRACE_S = 3.0
 """How long Ctrl-C waits for answers that are on their way."""

@@ -1,0 +1,221 @@
+"""The budget at work: turns in the order of asking, and one ledger for all processes of a machine."""
+
+from __future__ import annotations
+
+import asyncio
+import subprocess
+import sys
+import time
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from tests.ib.test_pacing import ask, keeps_ibs_limits
+from workbench.errors import StoreError
+from workbench.ib.budget import Budget, Clock, DatabaseLedger, Ledger, MemoryLedger
+from workbench.ib.pacing import COOL_DOWN_S, Ask, Granted, Pacer, limits_for
+from workbench.store.database import DatabaseManager
+
+GATEWAY, ACCOUNT = "127.0.0.1:7497", "DU1234567"
+SPEED = 600.0
+"""Gateway seconds in one: ten minutes pass in one."""
+
+
+@pytest.fixture
+def database(tmp_path: Path) -> Iterator[DatabaseManager]:
+    with DatabaseManager(f"sqlite:///{tmp_path / 'trading.db'}") as it:
+        yield it
+
+
+def shared(database: DatabaseManager, account: str = ACCOUNT, *, hold_s: float = 75.0) -> DatabaseLedger:
+    return DatabaseLedger(database, GATEWAY, account, limits_for(), hold_s=hold_s)
+
+
+@pytest.fixture(params=["memory", "database"])
+def ledger(request: pytest.FixtureRequest, database: DatabaseManager) -> Ledger:
+    return MemoryLedger(Pacer(hold_s=75.0)) if request.param == "memory" else shared(database)
+
+
+def at(moment: float) -> Clock:
+    """Return a clock that stands."""
+    return lambda: moment
+
+
+def small(count: int, start: int = 0) -> list[Ask]:
+    return [ask(f"S{number}") for number in range(start, start + count)]
+
+
+def test_every_ledger_keeps_the_windows_and_the_places(ledger: Ledger) -> None:
+    first = ledger.grant(small(45), [], at(1000.0))
+    second = ledger.grant(small(20, 45), [it.token for it in first.bookings.values()], at(1010.0))
+
+    assert len(first.bookings) == 45
+    assert len(second.bookings) == 15
+    assert second.again == pytest.approx(1600.25)
+    assert len(ledger.grant(small(20, 45), [], at(1600.25)).bookings) == 20
+
+
+def test_a_violation_cools_every_ledger_down(ledger: Ledger) -> None:
+    ledger.cool_down(1000.0)
+
+    assert ledger.grant(small(1), [], at(1001.0)).again == 1000.0 + COOL_DOWN_S
+    assert len(ledger.grant(small(1), [], at(1000.0 + COOL_DOWN_S)).bookings) == 1
+
+
+def test_sizes_are_remembered(ledger: Ledger) -> None:
+    ledger.remember_size("1min", 2500)
+    ledger.remember_size("1min", 1250)
+
+    assert ledger.sizes() == {"1min": 1250}
+
+
+def test_a_ledger_in_the_database_is_shared_by_who_uses_the_same_account(database: DatabaseManager) -> None:
+    one, same, other = shared(database), shared(database), shared(database, "DU7654321")
+    one.grant([ask(rest=str(n)) for n in range(3)], [], at(1000.0))
+
+    assert len(same.grant([ask(rest=str(n)) for n in range(3, 8)], [], at(1000.5)).bookings) == 2
+    assert len(other.grant([ask(rest=str(n)) for n in range(3, 8)], [], at(1000.5)).bookings) == 5
+    assert same.grant([ask(rest="9")], [], at(1001.0)).again == 1002.25
+
+
+def test_the_places_of_a_killed_process_come_back(database: DatabaseManager) -> None:
+    longer = [ask(f"S{number}", seconds=900) for number in range(60)]
+    shared(database).grant(longer[:48], [], at(1000.0))
+    shared(database).grant(longer[:2], [], at(1002.0))
+
+    assert not shared(database).grant(longer[50:], [], at(1010.0)).bookings
+    assert len(shared(database).grant(longer[50:], [], at(1076.0)).bookings) == 10
+
+
+def test_what_no_limit_looks_at_any_more_is_swept(database: DatabaseManager) -> None:
+    ledger = shared(database)
+    for number in range(50):
+        now = 1000.0 + 700 * number
+        granted = ledger.grant([ask(seconds=900), ask(rest=str(number))], [], at(now))
+        ledger.grant([], [it.token for it in granted.bookings.values()], at(now + 1))
+
+    with database.transaction() as connection:
+        assert connection.exec_driver_sql("select count(*) from request_bookings").scalar() == 2
+
+
+def test_bookings_from_before_the_clock_was_set_back_are_swept(database: DatabaseManager) -> None:
+    ledger = shared(database)
+    ledger.grant(small(45), [], at(1_000_000.0))
+
+    assert len(ledger.grant(small(45), [], at(1000.0)).bookings) == 45
+
+
+def in_turn(budget: Budget, asks: list[Ask], seconds: float = 0.0) -> list[float]:
+    """Send all at once and return when each went, on the clock of the limits."""
+
+    async def one(asked: Ask) -> float:
+        async with budget.turn(asked):
+            when = time.time() * SPEED
+            await asyncio.sleep(seconds)
+            return when
+
+    async def all_of_them() -> list[float]:
+        return list(await asyncio.gather(*[one(asked) for asked in asks]))
+
+    return asyncio.run(all_of_them())
+
+
+def test_whoever_waits_goes_when_the_window_has_room(ledger: Ledger) -> None:
+    times = sorted(in_turn(Budget(ledger, speed=SPEED), small(70)))
+
+    assert times[60] - times[0] >= 600
+    assert times[69] - times[9] >= 600
+
+
+def test_no_more_than_fifty_hold_a_place(ledger: Ledger) -> None:
+    budget, inside, most = Budget(ledger, speed=SPEED), 0, 0
+
+    async def one(number: int) -> None:
+        nonlocal inside, most
+        async with budget.turn(ask(f"S{number}", seconds=900)):
+            inside += 1
+            most = max(most, inside)
+            await asyncio.sleep(0.02)
+            inside -= 1
+
+    async def all_of_them() -> None:
+        await asyncio.gather(*[one(number) for number in range(200)])
+
+    asyncio.run(all_of_them())
+    assert 40 <= most <= 50
+
+
+def test_who_no_longer_waits_takes_no_turn(ledger: Ledger) -> None:
+    async def conversation() -> float:
+        budget = Budget(ledger, speed=SPEED)
+        await budget.cool_down()
+        begin = time.monotonic()
+        gone = asyncio.create_task(budget.turn(ask()).__aenter__())
+        await asyncio.sleep(0.01)
+        gone.cancel()
+        async with budget.turn(ask()):
+            return (time.monotonic() - begin) * SPEED
+
+    assert asyncio.run(conversation()) < COOL_DOWN_S + 100
+
+
+def test_a_ledger_that_fails_fails_whoever_waits() -> None:
+    class Broken(MemoryLedger):
+        def grant(self, *_: object) -> Granted:
+            raise StoreError("the disk is full")
+
+    async def conversation() -> None:
+        async with Budget(Broken(Pacer())).turn(ask()):
+            pass
+
+    with pytest.raises(StoreError, match="the disk is full"):
+        asyncio.run(conversation())
+
+
+ONE_OF_SEVERAL = """
+import asyncio, json, random, sys, time
+from workbench.ib.budget import Budget, DatabaseLedger
+from workbench.ib.pacing import Ask, limits_for
+from workbench.store.database import DatabaseManager
+
+url, seed, speed = sys.argv[1], int(sys.argv[2]), float(sys.argv[3])
+dice, sent = random.Random(seed), []
+database = DatabaseManager(url)
+budget = Budget(DatabaseLedger(database, "here", "me", limits_for(), hold_s=1000.0, stretch=0.0), speed=speed)
+
+async def one():
+    asked = Ask(dice.choice(["AAPL", "MSFT"]), "SMART", dice.choice(["TRADES", "BID_ASK"]), dice.choice([5, 900]),
+                str(dice.randrange(40)))
+    await asyncio.sleep(dice.random())
+    async with budget.turn(asked):
+        await asyncio.sleep(dice.random() / 100)
+
+async def main():
+    await asyncio.gather(*[one() for _ in range(60)])
+
+asyncio.run(main())
+"""
+
+
+def test_no_window_holds_more_than_the_limit_with_several_processes(tmp_path: Path) -> None:
+    """What each was granted is read from the table itself, which a trigger copies before it is swept."""
+    url = f"sqlite:///{tmp_path / 'trading.db'}"
+    with DatabaseManager(url) as database, database.transaction() as connection:
+        connection.exec_driver_sql("create table seen as select * from request_bookings")
+        connection.exec_driver_sql(
+            "create trigger note after insert on request_bookings begin insert into seen values (new.token, "
+            "new.gateway, new.account, new.sent, new.held_until, new.contract, new.exchange, new.what_to_show, "
+            "new.bar_seconds, new.rest, new.messages); end"
+        )
+    processes = [
+        subprocess.Popen([sys.executable, "-c", ONE_OF_SEVERAL, url, str(seed), str(SPEED)]) for seed in range(3)
+    ]
+
+    assert [process.wait(120) for process in processes] == [0, 0, 0]
+    with DatabaseManager(url) as database, database.transaction() as connection:
+        rows = connection.exec_driver_sql(
+            "select sent, contract, exchange, what_to_show, bar_seconds, rest, messages from seen order by sent"
+        ).all()
+    assert len(rows) == 180
+    keeps_ibs_limits([(row[0], Ask(*row[1:])) for row in rows])
