@@ -19,6 +19,7 @@ from workbench.ib.dial import IBConnectionConfig
 from workbench.ib.health import Health
 from workbench.ib.history import Desk, request_bars, request_head_timestamp
 from workbench.ib.loop import LoopThread
+from workbench.ib.notices import NoticeLog
 from workbench.ib.pacing import SMALL_BARS_S, Ask, Pacer, limits_for
 from workbench.ib.plan import HistoryRequest, complete_until
 from workbench.ib.supervision import Link, Listener
@@ -63,7 +64,7 @@ class IBDataManager:
         self._open_ledger = open_ledger
         self._thread: LoopThread | None = None
         self._link: Link | None = None
-        self._listeners: list[Listener] = []
+        self._listeners: list[Listener] = [NoticeLog()]
         self._changing = threading.RLock()
         self._ledger: Ledger | None = None
         self._budget: Budget | None = None

@@ -1,18 +1,43 @@
-"""What a gateway tells beside data: heard in order, and waited for."""
+"""What a gateway tells beside data: logged with its cause and next step, heard in order, waited for."""
 
 from __future__ import annotations
 
 import asyncio
+import logging
 from collections.abc import Callable, Iterator
 from typing import TYPE_CHECKING, Any
 
-from workbench.ib.codes import Reaction, explain
+from workbench.ib.codes import Reaction, describe, explain
+from workbench.ib.health import Connected, Event, Health, Told
 
 if TYPE_CHECKING:
     import ib_insync
 
+logger = logging.getLogger(__name__)
+
 Notice = tuple[object, int, str]
 """What it is about (a contract, or None), IB's code, its text."""
+
+
+class NoticeLog:
+    """Logs what a gateway tells about no request, with its cause and what to do.
+
+    TWS repeats itself every few seconds while IB is away: each code is told once, until something is well again.
+    """
+
+    def __init__(self) -> None:
+        self._told: set[int] = set()
+
+    def __call__(self, event: Event, _health: Health) -> None:
+        """Hear an event of the connection."""
+        if isinstance(event, Connected):
+            self._told.clear()
+        if not isinstance(event, Told) or event.code in self._told:
+            return
+        row = explain(event.code, event.text)
+        level = logging.INFO if row and row.reaction in (Reaction.INFORM, Reaction.RESUME) else logging.WARNING
+        logger.log(level, "IB code %d: %s", event.code, describe(event.code, event.text))
+        self._told = set() if row and row.reaction is Reaction.RESUME else self._told | {event.code}
 
 
 class Notices:
