@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING, NamedTuple
 
 import numpy as np
 import pandas as pd
+import pyarrow as pa
 
 from workbench.errors import (
     Disconnected,
@@ -236,7 +237,7 @@ def _decode(fields: Sequence[str]) -> pd.DataFrame:
 
 
 def _numbers(texts: Sequence[str]) -> np.ndarray:
-    return np.array(texts, dtype=str).astype(np.float64)
+    return np.asarray(pa.array(texts, pa.string()).cast(pa.float64()))
 
 
 def _stamps(texts: Sequence[str]) -> pd.DatetimeIndex:
@@ -244,5 +245,5 @@ def _stamps(texts: Sequence[str]) -> pd.DatetimeIndex:
     if all(len(text) == len("yyyymmdd") for text in texts):
         stamps = pd.to_datetime(list(texts), format="%Y%m%d").to_numpy()
     else:
-        stamps = np.array([int(text) for text in texts], dtype="datetime64[s]")
+        stamps = np.asarray(pa.array(texts, pa.string()).cast(pa.int64())).astype("datetime64[s]")
     return pd.DatetimeIndex(stamps, name=TIMESTAMP, tz="UTC").as_unit("us")
