@@ -189,7 +189,7 @@ class Workbench:
     ) -> QualityReport:
         """Look for what is wrong with the stored bars of some series, or of all. Nothing is connected or changed.
 
-        Nothing before `since` is looked at, nothing from `as_of` on, else from now on, is expected.
+        Nothing that ended before `since` is told; nothing from `as_of` on, else from now on, is expected.
         """
         until = datetime.now(UTC) if as_of is None else parse_bound(as_of, TIMEFRAMES["1min"])
         with tqdm(disable=not progress, unit="series", desc="check", total=0) as bar:

@@ -34,7 +34,7 @@ def check(
     symbols: Annotated[list[str] | None, typer.Argument(help="Symbols; none means all that are stored.")] = None,
     *,
     timeframe: TimeframesOption = None,
-    since: Annotated[str | None, typer.Option(help="Look at nothing before this date.")] = None,
+    since: Annotated[str | None, typer.Option(help="Tell nothing that ended before this date.")] = None,
     as_of: Annotated[str | None, typer.Option(help="Expect nothing from this date on; else from now on.")] = None,
     fix: Annotated[bool, typer.Option("--fix", help="Fetch again what is wrong, and just that.")] = False,
     gateway: GatewayOption = "",

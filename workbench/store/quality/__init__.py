@@ -60,7 +60,8 @@ def check_store(
 ) -> QualityReport:
     """Examine the stored series, all or those of some symbols and timeframes, and say what is wrong with them.
 
-    Nothing from `as_of` on is expected, nothing before `since` is looked at. `on_series` is told how many series are
+    Nothing from `as_of` on is expected, nothing that ends before `since` is told: what is usual is read from all of a
+    series. `on_series` is told how many series are
     done, of how many. Raises `InvalidInput` when an argument cannot be used.
     """
     wanted = {check_symbol(symbol) for symbol in symbols}
@@ -78,13 +79,13 @@ def check_store(
     for _, group in groupby(chosen, key=lambda info: info.symbol):
         subjects = []
         for info in group:
-            subject, found = _examine(store, info, as_of, since)
+            subject, found = _examine(store, info, as_of)
             findings += found
             subjects += [subject] if subject else []
             done += 1
             on_series(done, len(chosen))
         findings += _compare(subjects, findings)
-    return QualityReport(tuple(findings), len(chosen))
+    return QualityReport(tuple(one for one in findings if since is None or _reaches(one, since)), len(chosen))
 
 
 def map_coverage(
@@ -116,12 +117,14 @@ def map_coverage(
     return pd.DataFrame.from_dict(rows, orient="index", columns=list(dates))
 
 
-def _examine(
-    store: HistoricalDataManager, info: SeriesInfo, as_of: datetime, since: str | date | datetime | None
-) -> tuple[Subject | None, list[Finding]]:
+def _reaches(finding: Finding, since: str | date | datetime) -> bool:
+    return finding.end > parse_bound(since, parse_timeframe(finding.timeframe))
+
+
+def _examine(store: HistoricalDataManager, info: SeriesInfo, as_of: datetime) -> tuple[Subject | None, list[Finding]]:
     """Return a series as a subject, and what is wrong with it on its own."""
     try:
-        subject = _load(store, info, as_of, since)
+        subject = _load(store, info, as_of)
     except CorruptPart as error:
         return None, [_unreadable(info, as_of, str(error))]
     found = [_unreadable(info, as_of, info.problem)] if info.problem else []
@@ -130,22 +133,16 @@ def _examine(
     return subject, found
 
 
-def _load(
-    store: HistoricalDataManager, info: SeriesInfo, as_of: datetime, since: str | date | datetime | None
-) -> Subject:
+def _load(store: HistoricalDataManager, info: SeriesInfo, as_of: datetime, begin: datetime | None = None) -> Subject:
     timeframe = parse_timeframe(info.timeframe)
-    begin = None if since is None else parse_bound(since, timeframe)
     stored = store.load_bars(info.symbol, info.timeframe, start=begin, columns=REQUIRED, what_to_show=info.what_to_show)
     judged = store.review.of(info.symbol, info.timeframe, info.what_to_show)
-    coverage = info.coverage
-    if begin is not None:
-        coverage, judged = coverage.clip(begin, as_of), judged[judged["timestamp"] >= begin]
     return Subject(
         symbol=info.symbol,
         timeframe=timeframe,
         what_to_show=info.what_to_show,
         use_rth=info.use_rth,
-        coverage=coverage,
+        coverage=info.coverage,
         stored=stored,
         bars=sound_bars(stored, timeframe),
         judged=judged,
