@@ -9,7 +9,7 @@ from datetime import UTC, datetime
 from functools import cached_property
 from pathlib import Path
 from types import TracebackType
-from typing import Self
+from typing import TYPE_CHECKING, Any, Self
 
 from tqdm.auto import tqdm
 
@@ -37,6 +37,9 @@ from workbench.settings import GatewaySettings, Settings, load_settings
 from workbench.store.database import DatabaseManager
 from workbench.store.historical import HistoricalDataManager
 from workbench.store.quality import QualityReport, check_store
+
+if TYPE_CHECKING:
+    from workbench.display.explorer import Explorer
 
 
 def open_workbench(
@@ -117,6 +120,21 @@ class Workbench:
             load=lambda symbol, timeframe: self.store.load_bars(symbol, timeframe),
             version=lambda symbol, timeframe: self.store.version(symbol, timeframe),
             cache=IndicatorCache(folder=self.settings.market_dir / "cache" / "indicators"),
+        )
+
+    def explore(self, symbol: str = "", timeframe: str = "15min", **choices: Any) -> Explorer:
+        """Return a chart of a stored series with controls to choose another; `choices` are those of `Explorer`."""
+        from workbench.display.explorer import Explorer
+
+        stored = [info for info in self.store.series() if info.what_to_show == "TRADES" and info.bars]
+        symbols = [*as_names(symbol), *dict.fromkeys(info.symbol for info in stored)]
+        lengths = [name for name in TIMEFRAMES if name in {info.timeframe for info in stored}]
+        if not symbols or not lengths:
+            raise InvalidInput("nothing is stored yet; run the notebook 01-backfill-history, or workbench backfill")
+        chosen = [timeframe, *lengths] if timeframe in lengths else lengths
+        study = self.indicators.calculate_indicators_cached
+        return Explorer(
+            study, list(dict.fromkeys(symbols)), list(dict.fromkeys(chosen)), source=self.store.source, **choices
         )
 
     @cached_property

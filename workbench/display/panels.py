@@ -15,6 +15,7 @@ import pandas as pd
 
 from workbench.display.axis import Floats, TimeAxis
 from workbench.display.theme import Theme
+from workbench.market.timeframes import TIMEFRAMES
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -130,12 +131,14 @@ def draw_stoch(ax: Axes, canvas: Canvas) -> None:
     """Draw StochRSI between 0 and 100, with the levels of its extremes."""
     _line(ax, canvas, "stoch_k", "StochRSI %K", canvas.theme.fast, decimals=1)
     _line(ax, canvas, "stoch_d", "%D", canvas.theme.slow, decimals=1)
+    _longer(ax, canvas, "stoch_k", "%K")
     _levels(ax, canvas, 20, 80)
 
 
 def draw_rsi(ax: Axes, canvas: Canvas) -> None:
     """Draw RSI between 0 and 100, with the levels of its extremes."""
     _line(ax, canvas, "rsi", "RSI 14", canvas.theme.trend[1], decimals=1)
+    _longer(ax, canvas, "rsi", "RSI")
     _levels(ax, canvas, 30, 70)
 
 
@@ -171,6 +174,15 @@ def _line(ax: Axes, canvas: Canvas, column: str, label: str, colour: str, *, dec
         label = f"{label}  {values[-1]:,.{decimals}f}".replace("-", MINUS)
     at, bridged = canvas.axis.bridged(values)
     ax.plot(at, bridged, color=colour, label=label, gid=column, zorder=5)
+
+
+def _longer(ax: Axes, canvas: Canvas, column: str, label: str) -> None:
+    """Draw the same indicator of longer timeframes, where `join_timeframes` has put them beside."""
+    joined = [name for name in TIMEFRAMES if f"{column}_{name}" in canvas.bars]
+    colours = (canvas.theme.trend[0], canvas.theme.band, canvas.theme.trend[2])
+    for number, name in enumerate(joined):
+        colour = colours[number % len(colours)]
+        _line(ax, canvas, f"{column}_{name}", f"{label} {name}", colour, decimals=1)
 
 
 def _fit(ax: Axes, canvas: Canvas, *columns: str) -> None:

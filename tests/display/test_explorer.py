@@ -1,0 +1,81 @@
+from __future__ import annotations
+
+import base64
+
+import pandas as pd
+import pytest
+
+from tests.indicators.bars import make_bars, walk
+from workbench.display.charts import price_chart
+from workbench.display.explorer import Explorer
+from workbench.errors import StoreError
+from workbench.indicators.engine import IndicatorEngine
+from workbench.indicators.join import join_timeframes
+from workbench.market.aggregate.batch import aggregate_bars
+
+asked: list[tuple[str, str]] = []
+
+
+def study(symbol: str, timeframe: str) -> pd.DataFrame:
+    asked.append((symbol, timeframe))
+    if symbol == "GONE":
+        raise StoreError("nothing is stored of <GONE>; backfill it")
+    return IndicatorEngine.calculate_all_indicators(make_bars(walk(400, len(symbol))))
+
+
+@pytest.fixture
+def explorer() -> Explorer:
+    asked.clear()
+    return Explorer(study, ["AAPL", "MSFT", "GONE"], ["15min", "1day"], source="built-in gateway (SIMULATED)")
+
+
+def picture_of(explorer: Explorer) -> bytes:
+    return bytes(explorer._picture.value)
+
+
+@pytest.mark.parametrize(
+    ("control", "value", "title"),
+    [("symbol", "MSFT", "MSFT · 15min"), ("timeframe", "1day", "AAPL · 1day"), ("last", 120, "AAPL · 15min"),
+     ("style", "dark", "AAPL · 15min"), ("panels", ("atr",), "AAPL · 15min")],
+)  # fmt: skip
+def test_each_control_redraws_the_chart(explorer: Explorer, control: str, value: object, title: str) -> None:
+    before = picture_of(explorer)
+
+    getattr(explorer, control).value = value
+
+    assert picture_of(explorer) != before
+    assert picture_of(explorer).startswith(b"\x89PNG")
+    assert explorer.chart is not None
+    assert explorer.chart.title.startswith(title)
+
+
+def test_what_cannot_be_drawn_is_told_in_its_place_and_passes(explorer: Explorer) -> None:
+    explorer.symbol.value = "GONE"
+    told, shown = explorer._problem.value, picture_of(explorer)
+    explorer.symbol.value = "MSFT"
+
+    assert "nothing is stored of &lt;GONE&gt;" in told
+    assert shown == b""
+    assert explorer._problem.value == ""
+    assert picture_of(explorer).startswith(b"\x89PNG")
+
+
+def test_an_executed_notebook_has_the_picture_beside_the_widget(explorer: Explorer) -> None:
+    data, _ = explorer._repr_mimebundle_()
+
+    assert "application/vnd.jupyter.widget-view+json" in data
+    assert base64.b64decode(data["image/png"]) == picture_of(explorer)
+
+
+def test_indicators_of_longer_timeframes_are_drawn_beside_those_of_the_bars() -> None:
+    index = pd.date_range("2026-01-05 09:30", "2026-01-05 15:45", freq="15min", tz="America/New_York").tz_convert("UTC")
+    days = [index + pd.Timedelta(days=number) for number in (0, 1, 2, 3, 4, 7, 8, 9, 10, 11)]
+    bars = make_bars(walk(260)).set_axis(pd.DatetimeIndex([at for day in days for at in day], name="timestamp"))
+    hours = aggregate_bars(bars, "1hour", step_s=900)[["open", "high", "low", "close", "volume"]]
+    study_of = IndicatorEngine.calculate_all_indicators
+    joined = join_timeframes(study_of(bars), "15min", {"1hour": study_of(hours)})
+
+    chart = price_chart(joined, symbol="AAPL", timeframe="15min", panels=["rsi", "stoch"])
+
+    drawn = {line.get_gid() for ax in chart.figure.axes for line in ax.get_lines()}
+    assert {"rsi", "rsi_1hour", "stoch_k", "stoch_k_1hour"} <= drawn

@@ -1,0 +1,92 @@
+"""A chart with its controls: symbol, timeframe, panels, style.
+
+In a live notebook the controls redraw the chart; in an executed one, in HTML and in print, the chart stands alone.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from html import escape
+from typing import Any
+
+import ipywidgets as widgets
+import pandas as pd
+
+from workbench.display.charts import DEFAULT_PANELS, Chart, price_chart
+from workbench.display.panels import PANELS
+from workbench.display.theme import THEMES
+from workbench.errors import WorkbenchError
+from workbench.market.names import as_names
+
+Study = Callable[[str, str], pd.DataFrame]
+"""Gives the bars of a symbol and timeframe with their indicators."""
+
+_LENGTHS = {"120 bars": 120, "260 bars": 260, "520 bars": 520, "all": None}
+
+
+class Explorer(widgets.VBox):  # type: ignore[misc]
+    """The chart of a series, and controls to choose another one.
+
+    `study` gives the bars with their indicators. `chart` is what is drawn now, None where that was not possible: then
+    the reason stands in its place.
+    """
+
+    def __init__(
+        self,
+        study: Study,
+        symbols: str | Sequence[str],
+        timeframes: str | Sequence[str],
+        *,
+        panels: str | Sequence[str] = DEFAULT_PANELS,
+        last: int = 260,
+        style: str = "light",
+        source: str | None = None,
+    ) -> None:
+        self.chart: Chart | None = None
+        self._study, self._source = study, source
+        lengths = {f"{last} bars": last, **_LENGTHS}
+        self.symbol = widgets.Combobox(
+            options=as_names(symbols), value=as_names(symbols)[0], description="symbol", ensure_option=True
+        )
+        self.timeframe = widgets.Dropdown(options=as_names(timeframes), description="timeframe")
+        self.panels = widgets.SelectMultiple(
+            options=list(PANELS), value=tuple(as_names(panels)), rows=len(PANELS), description="panels"
+        )
+        self.last = widgets.Dropdown(options=lengths, value=last, description="show")
+        self.style = widgets.ToggleButtons(options=list(THEMES), value=style)
+        self._picture = widgets.Image(format="png", layout={"width": "100%", "max_width": "1200px"})
+        self._problem = widgets.HTML()
+        self._controls = (self.symbol, self.timeframe, self.last, self.style, self.panels)
+        choices = widgets.VBox([widgets.HBox([self.symbol, self.timeframe, self.last]), self.style])
+        super().__init__([widgets.HBox([choices, self.panels]), self._problem, self._picture])
+        for control in self._controls:
+            control.observe(self._redraw, names="value")
+        self._redraw()
+
+    def _redraw(self, _change: object = None) -> None:
+        """Draw what is chosen; what cannot be drawn is told in the chart's place."""
+        try:
+            self.chart = price_chart(
+                self._study(self.symbol.value, self.timeframe.value),
+                symbol=self.symbol.value,
+                timeframe=self.timeframe.value,
+                panels=list(self.panels.value),
+                last=self.last.value,
+                style=self.style.value,
+                source=self._source,
+            )
+        except WorkbenchError as error:
+            self.chart, self._picture.value = None, b""
+            self._problem.value = f"<p role='alert'>{escape(str(error))}</p>"
+            return
+        self._problem.value = ""
+        self._picture.value = self.chart.to_png()
+
+    def _repr_mimebundle_(self, **options: Any) -> tuple[dict[str, Any], dict[str, Any]]:
+        """Give the live form, and the picture for readers without a kernel."""
+        bundle = super()._repr_mimebundle_(**options)
+        data, metadata = bundle if isinstance(bundle, tuple) else (bundle, {})
+        if self.chart is None:
+            return data, metadata
+        picture, sizes = self.chart._repr_mimebundle_()
+        return {**(data or {}), **picture}, {**metadata, **sizes}
