@@ -163,6 +163,14 @@ def test_a_client_id_that_stays_in_use_is_told(gateway: GatewayServer, caplog: p
     assert "took 12" in caplog.text
 
 
+def test_a_new_port_that_leads_nowhere_is_given_up_for_the_configured_one(gateway: GatewayServer) -> None:
+    with desk(gateway) as manager:
+        gateway.inject(Fault(AT_A_REQUEST, Tell(1300, "Please reconnect on the new port - 1")))
+        gateway.inject(Fault(AT_A_REQUEST, Reset()))
+
+        assert len(fetch(manager)) == 14
+
+
 def test_requests_that_come_during_an_outage_wait_for_its_end(gateway: GatewayServer) -> None:
     with desk(gateway) as manager, ThreadPoolExecutor(4) as pool:
         gateway.inject(Fault(When(), Tell(LOST.code, LOST.text)))
@@ -355,6 +363,15 @@ def test_disconnect_ends_what_waits_for_the_connection(gateway: GatewayServer) -
     assert_ended_at_once(gateway, lambda manager: fetch(manager), started=lambda manager: not manager.connected)
 
 
+def test_disconnect_ends_what_waits_for_a_handshake_that_never_comes(gateway: GatewayServer) -> None:
+    gateway.inject(Fault(AT_A_REQUEST, Reset()))
+    gateway.inject(Fault(When("handshake", nth=2), Stall()))
+
+    assert_ended_at_once(
+        gateway, lambda manager: fetch(manager), started=lambda manager: not manager.connected, timeout=3600.0
+    )
+
+
 def test_disconnect_ends_what_waits_for_ibs_limits(gateway: GatewayServer) -> None:
     gateway.inject(Fault(AT_A_REQUEST, Refuse("pacing")))
 
@@ -371,9 +388,10 @@ def assert_ended_at_once(
     work: Callable[[IBDataManager], object],
     *,
     started: Callable[[IBDataManager], bool],
+    **changes: object,
 ) -> None:
     before = set(threading.enumerate())
-    with ThreadPoolExecutor(1) as pool, desk(gateway, request_timeout_s=3600.0) as manager:
+    with ThreadPoolExecutor(1) as pool, desk(gateway, request_timeout_s=3600.0, **changes) as manager:
         waiting = pool.submit(work, manager)
         until(lambda: started(manager))
         time.sleep(0.05)
