@@ -179,7 +179,7 @@ def _line(ax: Axes, canvas: Canvas, column: str, label: str, colour: str, *, dec
 def _longer(ax: Axes, canvas: Canvas, column: str, label: str) -> None:
     """Draw the same indicator of longer timeframes, where `join_timeframes` has put them beside."""
     joined = [name for name in TIMEFRAMES if f"{column}_{name}" in canvas.bars]
-    colours = (canvas.theme.trend[0], canvas.theme.band, canvas.theme.trend[2])
+    colours = (canvas.theme.trend[2], canvas.theme.band, canvas.theme.trend[0])
     for number, name in enumerate(joined):
         colour = colours[number % len(colours)]
         _line(ax, canvas, f"{column}_{name}", f"{label} {name}", colour, decimals=1)
