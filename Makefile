@@ -38,8 +38,9 @@ $(CLIENTS)/%/.ready: | $(READY)
 soak: $(READY)  ## Fuzz the built-in gateway for some minutes
 	WORKBENCH_FUZZ_EXAMPLES=5000 $(BIN)/python -m pytest --timeout 900 tests/gateway/test_fuzz.py
 
-bench: $(READY)  ## Measure the built-in gateway beside what ib_insync can take
+bench: $(READY)  ## Measure what we claim of speed, beside others, in one run
 	$(BIN)/python -m tests.benchmarks.gateway
+	$(BIN)/python -m tests.benchmarks.indicators
 
 lab: $(READY)  ## Open JupyterLab on the notebooks
 	$(BIN)/jupyter lab notebooks
