@@ -269,9 +269,11 @@ def test_a_gateway_that_has_lost_ib_is_told_at_once_and_nothing_else_is_claimed(
     assert {one.state for one in others} == {State.UNKNOWN}
 
 
-def test_a_farm_that_is_away_is_told() -> None:
+@pytest.mark.parametrize("message", ["reqCurrentTime", "reqExecutions"])
+def test_a_farm_that_is_away_is_told_whether_it_was_lost_before_the_connecting_or_after(message: str) -> None:
+    """TWS says it right after the handshake, while ib_insync still asks for positions and executions."""
     lost = Tell(2105, "HMDS data farm connection is broken:ushmds")
-    with gateway(Fault(When("reqCurrentTime"), lost), start=SUNDAY) as server:
+    with gateway(Fault(When(message), lost), start=SUNDAY) as server:
         report = examined(server)
 
     assert check(report, "IB's servers").state is State.PROBLEM

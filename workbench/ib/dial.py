@@ -61,11 +61,18 @@ class IBConnectionConfig:
         return f"{self.host}:{self.port}{named}"
 
 
-async def dial_any(config: IBConnectionConfig) -> ib_insync.IB:
-    """Open a connection under the configured client id, or under one of the next when other programs hold it."""
+Told = tuple[int, int, str]
+"""What a gateway tells: the id of a request or -1, IB's code, its text."""
+
+
+async def dial_any(config: IBConnectionConfig, told: list[Told] | None = None) -> ib_insync.IB:
+    """Open a connection under the configured client id, or under one of the next when other programs hold it.
+
+    `told` receives what the gateway told meanwhile: right after the handshake it says which servers of IB are away.
+    """
     for client_id in range(config.client_id, config.client_id + _CLIENT_IDS):
         try:
-            ib = await dial(replace(config, client_id=client_id))
+            ib = await dial(replace(config, client_id=client_id), told)
         except ConnectionFailed as error:
             if error.code != _CLIENT_ID_IN_USE:
                 raise
@@ -79,15 +86,17 @@ async def dial_any(config: IBConnectionConfig) -> ib_insync.IB:
     )
 
 
-async def dial(config: IBConnectionConfig) -> ib_insync.IB:
+async def dial(config: IBConnectionConfig, told: list[Told] | None = None) -> ib_insync.IB:
     """Open a connection on the running loop, or raise `ConnectionFailed`."""
     from ib_insync import IB
 
-    ib = IB()
+    ib, heard = IB(), [] if told is None else told
+    heard.clear()
     ib.RaiseRequestErrors = True
     refused: asyncio.Future[IBError] = asyncio.get_running_loop().create_future()
 
-    def on_error(_request_id: int, code: int, text: str, _contract: object) -> None:
+    def on_error(request_id: int, code: int, text: str, _contract: object) -> None:
+        heard.append((request_id, code, text))
         # ib_insync only logs this one, and waits its whole time-out.
         if code == _CLIENT_ID_IN_USE and not refused.done():
             refused.set_result(to_error(code, text, request=f"client id {config.client_id}"))

@@ -35,7 +35,9 @@ class NoticeLog:
         if not isinstance(event, Told) or event.code in self._told:
             return
         row = explain(event.code, event.text)
-        level = logging.INFO if row and row.reaction in (Reaction.INFORM, Reaction.RESUME) else logging.WARNING
+        level = logging.WARNING
+        if row and row.reaction in (Reaction.INFORM, Reaction.RESUME):
+            level = logging.INFO if self._told else logging.DEBUG  # good news is news after bad
         logger.log(level, "IB code %d: %s", event.code, describe(event.code, event.text))
         self._told = set() if row and row.reaction is Reaction.RESUME else self._told | {event.code}
 

@@ -19,7 +19,17 @@ from tenacity import AsyncRetrying, RetryCallState, retry_if_exception_type, wai
 
 from workbench.errors import ConnectionFailed, Disconnected, RequestTimeout
 from workbench.ib.dial import IBConnectionConfig, dial_any, hang_up, source_of
-from workbench.ib.health import Connected, Dropped, Event, Health, StreamsRenewed, Told, describe_change, new_port
+from workbench.ib.health import (
+    STREAM_TROUBLE,
+    Connected,
+    Dropped,
+    Event,
+    Health,
+    StreamsRenewed,
+    Told,
+    describe_change,
+    new_port,
+)
 from workbench.ib.history import Desk
 from workbench.ib.pacing import messages_a_second
 from workbench.ib.resets import reset_end
@@ -79,7 +89,8 @@ class Link:
         async with self._dialing:
             if self.health.connected or self.closed:
                 return
-            ib = await self._dialed()
+            told: list[tuple[int, int, str]] = []
+            ib = await self._dialed(told)
             account = next(iter(ib.managedAccounts()), "")
             if self.account not in ("", account):
                 logger.warning("%s: this is another account now, %s instead of %s", self._config, account, self.account)
@@ -89,6 +100,8 @@ class Link:
             ib.errorEvent += self._on_error
             ib.disconnectedEvent += self._drop
             self._happened(Connected())
+            for request_id, code, text in told:
+                self._on_error(request_id, code, text, None)
 
     @property
     def is_ready(self) -> bool:
@@ -168,14 +181,14 @@ class Link:
             raise Disconnected(f"{self._config}: the connection ended") from error
         return told.astimezone(UTC)
 
-    async def _dialed(self) -> ib_insync.IB:
+    async def _dialed(self, told: list[tuple[int, int, str]]) -> ib_insync.IB:
         """Dial the port that TWS has told last; where it is not, the one that is configured."""
         try:
-            return await dial_any(self._config)
+            return await dial_any(self._config, told)
         except ConnectionFailed:
             if self._config.port == self._configured_port:
                 raise
-        ib = await dial_any(replace(self._config, port=self._configured_port))
+        ib = await dial_any(replace(self._config, port=self._configured_port), told)
         self._config = replace(self._config, port=self._configured_port)
         return ib
 
@@ -249,7 +262,7 @@ class Link:
         self._happened(Dropped())
 
     def _on_error(self, request_id: int, code: int, text: str, _contract: object) -> None:
-        if request_id != _ABOUT_NO_REQUEST:
+        if request_id != _ABOUT_NO_REQUEST and code not in STREAM_TROUBLE:
             return
         told = Told(code, text)
         if port := new_port(told):
