@@ -29,6 +29,7 @@ from workbench.gateway.faults import (
     FarmBroken,
     Fault,
     Garbage,
+    LiveUpdatesFailed,
     PortReset,
     Refuse,
     Reset,
@@ -507,6 +508,23 @@ def test_whoever_listens_is_told_each_event_and_the_health_after_it(gateway: Gat
     assert [health.streams for event, health in heard if event == Told(LOST.code, LOST.text)] == [Streams.DEAD]
     assert heard[-1][1].streams is Streams.ALIVE
     assert len(heard) == stop_count
+
+
+def test_streams_are_suspect_when_one_of_them_has_ended(gateway: GatewayServer) -> None:
+    async def keep_up(ib: ib_insync.IB) -> None:
+        from ib_insync import Stock
+
+        await ib.reqHistoricalDataAsync(Stock("AAPL", "SMART", "USD"), "", "1 D", "1 min", "TRADES", True, 2, True)
+
+    with desk(gateway) as manager:
+        manager.use(keep_up)
+        manager.streams_renewed()
+        assert (manager.health.streams, manager.health.suspect_since) == (Streams.ALIVE, None)
+
+        gateway.inject(Fault(When(), LiveUpdatesFailed()))
+
+        until(lambda: manager.health.streams is Streams.SUSPECT)
+        assert manager.health.is_well
 
 
 def test_a_listener_that_fails_breaks_nothing(gateway: GatewayServer, caplog: pytest.LogCaptureFixture) -> None:

@@ -29,7 +29,7 @@ class Dropped:
 
 @dataclass(frozen=True, slots=True)
 class Told:
-    """The gateway told a code about no request."""
+    """The gateway told a code about no request, or one of `STREAM_TROUBLE`."""
 
     code: int
     text: str = ""
@@ -62,7 +62,8 @@ class Streams(Enum):
 
 
 _IB_LOST, _DATA_LOST, _IB_BACK, _IB_BROKEN, _PORT_RESET = 1100, 1101, 1102, 2110, 1300
-_UPDATES_FAILED, _COMPETING = 10182, 10197
+STREAM_TROUBLE = (10182, 10197)
+"""Told about single requests, of streams: updates have ended, another login has the data."""
 _FARM_LOST = {2103: Farm.LIVE, 2105: Farm.HISTORY, 2157: Farm.CONTRACTS}
 _FARM_WELL = {
     2104: Farm.LIVE,
@@ -159,7 +160,7 @@ class Health:
                 reaches_ib=self.reaches_ib or is_back,
                 is_repairing=self.is_repairing and not is_back,
             )
-        return _worsened(self, Streams.SUSPECT, now) if code in (_UPDATES_FAILED, _COMPETING) else self
+        return _worsened(self, Streams.SUSPECT, now) if code in STREAM_TROUBLE else self
 
     def _still_lost(self, text: str) -> dict[tuple[Farm, str], float]:
         """Return the lost farms that TWS, back at IB, names as not connected yet."""
