@@ -206,3 +206,35 @@ OFFICIAL = {
 @pytest.mark.parametrize("symbol", OFFICIAL)
 def test_official_days_are_clean_but_for_splits_and_bad_prints(tmp_path: Path, real_bars: Path, symbol: str) -> None:
     assert told(check(tmp_path, real_bars / "av_daily", f"{symbol}/1day")) == OFFICIAL[symbol]
+
+
+MINUTES_AGAINST_HOURS = {
+    "AAPL": [("1hour", "jump", "2014-06-09 09:30"), ("1min", "jump", "2014-06-09 09:30")],  # the split
+    "BAC": [],
+    "SPY": [  # late prints that only the minutes have: at 167.51 over 166.25, at 169.20 under 169.78
+        ("1hour", "disagreement", "2013-10-08 15:00"),
+        ("1hour", "disagreement", "2013-10-11 15:00"),
+    ],
+}
+
+
+@pytest.mark.parametrize("symbol", MINUTES_AGAINST_HOURS)
+def test_minutes_and_hours_that_differ_by_a_cent_do_not_disagree(tmp_path: Path, real_bars: Path, symbol: str) -> None:
+    """A fifth of the real hours do so, and minutes leave out some late reports."""
+    store, span = HistoricalDataManager(tmp_path), None
+    minutes, hours = (
+        pd.read_parquet(real_bars / "lean" / symbol / f"{timeframe}.parquet").set_index("timestamp")
+        for timeframe in ("1min", "1hour")
+    )
+    for session in session_calendar(use_rth=True).during(
+        minutes.index[0].to_pydatetime(), minutes.index[-1].to_pydatetime(), parse_timeframe("1min")
+    ):
+        span = Interval(session.begin, session.end)
+        for timeframe, bars in (("1min", minutes), ("1hour", hours)):
+            inside = bars[(bars.index >= span.begin) & (bars.index < span.end)]
+            store.save_bars(symbol, timeframe, inside, covers=span)
+
+    assert span is not None
+    report = check_store(store, as_of=span.end)
+    assert report.checked == 2
+    assert told(report) == MINUTES_AGAINST_HOURS[symbol]
