@@ -6,13 +6,13 @@ from datetime import UTC, date, datetime
 
 import pytest
 
-from workbench.errors import NoPermission, RequestRefused
+from workbench.errors import RequestRefused
 from workbench.ib import checks
-from workbench.ib.checks import Quotes, State
+from workbench.ib.checks import Quotes, Refusal, State
 from workbench.ib.probe import Found, Probe
 from workbench.market.sessions import Session
 
-REFUSED = NoPermission("quotes of AAPL: not subscribed", code=354)
+REFUSED = Refusal(354, "Requested market data is not subscribed.")
 FRIDAY = Session(date(2026, 11, 20), datetime(2026, 11, 20, 14, 30, tzinfo=UTC), datetime(2026, 11, 20, 21, tzinfo=UTC))
 MONDAY = Session(date(2026, 11, 23), datetime(2026, 11, 23, 14, 30, tzinfo=UTC), datetime(2026, 11, 23, 21, tzinfo=UTC))
 
@@ -103,6 +103,7 @@ def test_quotes_are_live_delayed_refused_or_not_to_be_known_now() -> None:
     assert judged(Quotes.DELAYED).state is State.LOOK
     assert "Client Portal" in judged(Quotes.DELAYED).remedy
     assert "IB code 354" in judged(Quotes.REFUSED).found
+    assert "Client Portal" in judged(Quotes.REFUSED).remedy
     assert judged(Quotes.SILENT).state is State.LOOK
     assert judged(Quotes.SILENT, is_open=False).state is State.UNKNOWN
     assert judged(Quotes.SILENT, is_open=False).answer == ""

@@ -7,6 +7,7 @@ import socket
 import threading
 from collections.abc import Iterator
 from contextlib import closing, contextmanager
+from http.server import BaseHTTPRequestHandler, HTTPServer
 
 import pytest
 from hypothesis import given
@@ -101,3 +102,15 @@ def test_another_program_is_quoted(data: bytes, found: Found, text: str) -> None
         told = probed("127.0.0.1", port)
 
     assert (told.found, told.text) == (found, text)
+
+
+def test_a_web_server_that_waits_for_a_line_is_prompted() -> None:
+    """As Python's own does: to the greeting alone it says nothing."""
+    with HTTPServer(("127.0.0.1", 0), BaseHTTPRequestHandler) as server:
+        thread = threading.Thread(target=server.handle_request)
+        thread.start()
+        told = probed("127.0.0.1", server.server_port, timeout_s=0.5)
+        thread.join()
+
+    assert told.found is Found.OTHER
+    assert told.text

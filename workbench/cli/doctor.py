@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import sys
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, Annotated
@@ -84,8 +83,10 @@ def _shown(*, quiet: bool) -> Iterator[tuple[Callable[[str], None], Callable[[Ch
     from rich.table import Table
     from rich.text import Text
 
-    console, progress = Console(highlight=False), Console(stderr=True)
-    status = progress.status("starting") if sys.stderr.isatty() else None
+    console = Console(highlight=False)
+    # On one terminal both must come from one console, or the line of progress runs into the rows.
+    progress = console if console.is_terminal and not quiet else Console(stderr=True)
+    status = progress.status("starting") if progress.is_terminal else None
 
     def on_step(label: str) -> None:
         if status:

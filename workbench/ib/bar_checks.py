@@ -45,7 +45,7 @@ def volume_unit(history: str, times: float | None, *, is_open: bool) -> Check:
         )
     remedy = _LOTS if history == "lots" else ""
     if times is None:
-        why = "no streamed bar found its twin" if is_open else "live bars are not known while the market is closed"
+        why = "no live bar could be compared" if is_open else "live bars are not known while the market is closed"
         state = State.LOOK if history == "lots" else State.UNKNOWN
         return Check(name, state, f"history counts {history}; {why}", remedy, f"history {history}")
     if _ALIKE[0] <= times <= _ALIKE[1]:

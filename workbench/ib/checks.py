@@ -5,8 +5,10 @@ from __future__ import annotations
 from dataclasses import dataclass
 from datetime import datetime
 from enum import Enum
+from typing import NamedTuple
 
 from workbench.errors import IBError
+from workbench.ib.codes import explain
 from workbench.ib.probe import OLDEST_VERSION, Found, Probe
 from workbench.market.sessions import EXCHANGE_ZONE, Session
 
@@ -154,6 +156,24 @@ def orders(refused: bool | None, *, simulated: bool) -> Check:  # noqa: FBT001
     )  # fmt: skip
 
 
+class Refusal(NamedTuple):
+    """What IB told instead of data."""
+
+    code: int
+    text: str
+
+    @property
+    def said(self) -> str:
+        """IB's words, as a part of a sentence."""
+        return f'IB says "{self.text}" (IB code {self.code})'
+
+    @property
+    def remedy(self) -> str:
+        """Its cause and the next step."""
+        row = explain(self.code, self.text)
+        return f"{row.cause} {row.next_step}" if row else f"`workbench explain {self.code}`"
+
+
 class Quotes(Enum):
     """What comes when quotes are asked for."""
 
@@ -163,7 +183,7 @@ class Quotes(Enum):
     SILENT = "no quotes came"
 
 
-def permission(what: str, quotes: Quotes, refusal: IBError | None, history: int | IBError, *, is_open: bool) -> Check:
+def permission(what: str, quotes: Quotes, refusal: Refusal | None, history: int | IBError, *, is_open: bool) -> Check:
     """Say which data of a sample the account may see; `history` is how many bars came, or why none did."""
     kind = quotes.name.lower()
     if isinstance(history, IBError):
@@ -177,14 +197,15 @@ def permission(what: str, quotes: Quotes, refusal: IBError | None, history: int 
         return Check(what, State.UNKNOWN, "no quotes came, as the market is closed; history")
     if quotes is Quotes.SILENT:
         return Check(what, State.LOOK, found, "Look whether TWS shows quotes of it; if so, restart TWS.", kind)
-    reason = f" ({refusal})" if refusal else ""
-    return Check(what, State.LOOK, f"{found}{reason}", f"For live bars: {_SUBSCRIBE}", kind)
+    if refusal:
+        return Check(what, State.LOOK, f"{found}. {refusal.said}", refusal.remedy, kind)
+    return Check(what, State.LOOK, found, f"For live bars: {_SUBSCRIBE}", kind)
 
 
-def live_bars(symbol: str, count: int, refusal: IBError | None, *, is_open: bool) -> Check:
+def live_bars(symbol: str, count: int, refusal: Refusal | None, *, is_open: bool) -> Check:
     """Say whether five-second bars are streamed."""
     if refusal:
-        return Check("live bars", State.LOOK, f"none: {refusal}", "", "none")
+        return Check("live bars", State.LOOK, f"none: {refusal.said}", refusal.remedy, "none")
     if count:
         return Check("live bars", State.OK, f"five-second bars of {symbol} are streamed", answer="live")
     if is_open:

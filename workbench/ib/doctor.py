@@ -18,12 +18,12 @@ import pandas as pd
 from workbench.errors import IBError, RequestTimeout
 from workbench.ib import bar_checks, checks
 from workbench.ib.budget import Ledger
-from workbench.ib.checks import Check, Quotes, State
+from workbench.ib.checks import Check, Quotes, Refusal, State
 from workbench.ib.connection import IBDataManager
 from workbench.ib.diagnosis import DoctorReport
 from workbench.ib.dial import IBConnectionConfig
 from workbench.ib.loop import LoopThread
-from workbench.ib.notices import Notice, Notices, first_of, refusal_of
+from workbench.ib.notices import Notices, first_of, refusal_of
 from workbench.ib.probe import Found, Probe, probe
 from workbench.ib.translate import BAR_SIZES, to_error, to_ib_contract
 from workbench.market.contracts import Contract
@@ -36,6 +36,7 @@ if TYPE_CHECKING:
 
 PATIENCE_S = 90.0
 """How long the doctor takes at most, but for the connecting."""
+_GREETING_S = 10.0
 _STEP_S = 25.0
 _QUOTE_S = 6.0
 _ORDERS_S = 3.0
@@ -104,7 +105,7 @@ def _greeted(config: IBConnectionConfig, add: Callable[[Check], None]) -> Probe 
     """Check who listens and how old it is; return it when it is worth connecting to."""
     thread = LoopThread("doctor")
     try:
-        told = thread.run(probe(config.host, config.port, min(config.timeout, _STEP_S)))
+        told = thread.run(probe(config.host, config.port, min(config.timeout, _GREETING_S)))
     finally:
         thread.close()
     add(checks.reach(str(config), told))
@@ -235,7 +236,7 @@ class _Examination:
         what = f"{sample.symbol} ({sample.kind})"
         return [checks.permission(what, quotes, refusal, history, is_open=self._is_open)]
 
-    async def _quotes(self, sample: Contract) -> tuple[Quotes, IBError | None]:
+    async def _quotes(self, sample: Contract) -> tuple[Quotes, Refusal | None]:
         """Ask for quotes until some come, or their refusal."""
         contract = to_ib_contract(sample)
         ticker, loop = self._ib.reqMktData(contract), asyncio.get_running_loop()
@@ -243,7 +244,7 @@ class _Examination:
         ticker.updateEvent += lambda it: None if come.done() or not _has_price(it) else come.set_result(None)
         first = await first_of(_QUOTE_S, come, refused)
         if first is refused:
-            return Quotes.REFUSED, _to_error(refused.result(), f"quotes of {sample.symbol}")
+            return Quotes.REFUSED, Refusal(*refused.result()[1:])
         self._ib.cancelMktData(contract)
         if first is None:
             return Quotes.SILENT, None
@@ -342,7 +343,7 @@ class _Examination:
         left = self._streams_until - asyncio.get_running_loop().time() if self._is_open else 0.0
         first = await first_of(max(left, 0.1), refused, come)
         self._stream.updateEvent -= look
-        refusal = _to_error(refused.result(), f"live bars of {self._stock}") if first is refused else None
+        refusal = Refusal(*refused.result()[1:]) if first is refused else None
         live = checks.live_bars(self._stock, len(self._stream), refusal, is_open=self._is_open)
         return [live, await self._volume_unit()]
 
@@ -361,11 +362,6 @@ class _Examination:
     def _is_refused(self, contract: object) -> bool:
         refuses = refusal_of(contract)
         return any(refuses(*notice) for notice in self._told)
-
-
-def _to_error(notice: Notice, request: str) -> IBError:
-    _, code, text = notice
-    return to_error(code, text, request=request)
 
 
 def _has_price(ticker: ib_insync.Ticker) -> bool:

@@ -19,6 +19,7 @@ OLDEST_VERSION, NEWEST_VERSION = 157, 176
 _VERSIONS = b"v%d..%d" % (OLDEST_VERSION, NEWEST_VERSION)
 _GREETING = b"API\0" + len(_VERSIONS).to_bytes(4, "big") + _VERSIONS
 _ANSWER = re.compile(rb"(\d{1,5})\0([^\0]*)\0", re.DOTALL)
+_PROMPTED_S = 1.0
 _LONGEST = 256  # bytes; the answer is a number and a time
 
 
@@ -79,10 +80,11 @@ async def probe(host: str, port: int, timeout_s: float) -> Probe:
     except OSError as error:  # of getaddrinfo too
         return Probe(Found.UNKNOWN_HOST if isinstance(error, socket.gaierror) else Found.UNREACHABLE, text=str(error))
     try:
-        async with asyncio.timeout(timeout_s):
-            return await _greeted(reader, writer)
-    except TimeoutError:
-        return Probe(Found.SILENT)
+        try:
+            async with asyncio.timeout(timeout_s):
+                return await _greeted(reader, writer)
+        except TimeoutError:
+            return await _prompted(reader, writer)
     except OSError as error:
         return Probe(Found.HUNG_UP, text=str(error))
     finally:
@@ -102,6 +104,17 @@ async def _greeted(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -
         if (told := read_answer(data)) is not None:
             return told
     return Probe(Found.OTHER, text=_shown(data))
+
+
+async def _prompted(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> Probe:
+    """Return who it is that said nothing to the greeting: a web server waits for the end of a line."""
+    writer.write(b"\r\n\r\n")
+    try:
+        async with asyncio.timeout(_PROMPTED_S):
+            said = await reader.read(_LONGEST)
+    except TimeoutError:
+        return Probe(Found.SILENT)
+    return Probe(Found.OTHER, text=_shown(said)) if said else Probe(Found.SILENT)
 
 
 def _shown(data: bytes) -> str:
