@@ -10,6 +10,8 @@
     │   └── InvalidSettings
     ├── StoreError              the parquet store or the database
     │   ├── CorruptPart         a part that cannot be read; says how to repair it
+    │   ├── BasisMismatch       stored bars and IB's differ as after a split
+    │   ├── AlreadyRecorded     another recorder takes the live bars of a symbol
     │   └── SourceMismatch      bars of one source offered to a store of another
     ├── IBError                 what IB, or the way to it, reported; carries IB's code
     │   ├── ConnectionFailed    nobody answers at host and port
@@ -104,6 +106,20 @@ def _period(part: str) -> str:
     end = begin + (1 if month else 12)
     bounds = (("since", begin), ("until", end))
     return " ".join(f"--{bound} {at // 12}-{at % 12 + 1:02d}-01T00:00Z" for bound, at in bounds)
+
+
+class BasisMismatch(StoreError):
+    """Stored bars and IB's differ as a whole, as after a split: they must not stand in one series."""
+
+
+class AlreadyRecorded(StoreError):
+    """Another recorder takes the live bars of `symbols`: `holder`."""
+
+    def __init__(self, symbols: list[str], holder: str) -> None:
+        self.symbols, self.holder = symbols, holder
+        super().__init__(
+            f"{', '.join(symbols)} are recorded already, by {holder}. End it, or follow what it records: any process can"
+        )
 
 
 class SourceMismatch(StoreError):

@@ -57,7 +57,7 @@ class DatabaseManager:
     def load_series_metadata(self) -> pd.DataFrame:
         """Return what is stored, a row a series, as recorded by the last save of each."""
         table = historical_data_metadata
-        with self._translated("failed"), self._engine.execution_options(reading=True).begin() as connection:
+        with self.reading() as connection:
             rows = connection.execute(select(table).order_by(table.c.symbol, table.c.timeframe)).mappings().all()
         return pd.DataFrame([dict(row) for row in rows], columns=[column.name for column in table.columns])
 
@@ -65,6 +65,12 @@ class DatabaseManager:
     def transaction(self) -> Iterator[Connection]:
         """Run what the block does as one transaction; on SQLite it waits for other writers first. For this package."""
         with self._begin() as connection:
+            yield connection
+
+    @contextmanager
+    def reading(self) -> Iterator[Connection]:
+        """Read what the block reads as of one moment, without waiting for writers. For this package."""
+        with self._translated("failed"), self._engine.execution_options(reading=True).begin() as connection:
             yield connection
 
     @contextmanager

@@ -87,3 +87,23 @@ request_sizes = Table(
     Column("timeframe", String(10), primary_key=True),
     Column("bars", Integer, nullable=False),
 )
+
+live_bars = Table(
+    "live_bars",
+    metadata,
+    Column("id", Integer, primary_key=True),  # the order in which they came
+    Column("symbol", String(10), nullable=False),
+    Column("timestamp", UtcTimestamp, nullable=False),
+    *(Column(name, Double, nullable=False) for name in ("open", "high", "low", "close", "volume")),
+    *(Column(name, Double) for name in ("average", "bar_count")),  # where IB says them
+    Column("received_at", UtcTimestamp, nullable=False),
+    UniqueConstraint("symbol", "timestamp"),
+)
+
+live_recorders = Table(
+    "live_recorders",
+    metadata,
+    Column("symbol", String(10), primary_key=True),
+    Column("holder", String(128), nullable=False),
+    Column("until", UtcTimestamp, nullable=False),
+)
