@@ -97,24 +97,26 @@ class PartFolder:
                     held = [(part, stack.enter_context(opened(part))) for part in parts]
                 except PartChanged:
                     held = []
-                if _same(parts, self.parts(begin, end)) and len(held) == len(parts):
+                if len(held) == len(parts) and self.stands(parts, begin, end):
                     yield held
                     return
             time.sleep(_PAUSE_S)
         raise StoreError(f"{self.folder} changes all the time, or holds a link that leads nowhere; try again later")
 
-    def told(self, read: Callable[[Part], _Info]) -> list[tuple[Part, _Info]]:
-        """Return the parts and what their footers tell, as the series was at one instant."""
+    def told(
+        self, read: Callable[[Part], _Info], begin: datetime = ALWAYS[0], end: datetime = ALWAYS[1]
+    ) -> list[tuple[Part, _Info]]:
+        """Return the parts of `[begin, end)` and what their footers tell, as the series was at one instant."""
         for _ in range(_ATTEMPTS):
-            parts = self.parts()
+            parts = self.parts(begin, end)
             try:
                 told = [(part, read(part)) for part in parts]
             except PartChanged:
                 continue
-            if _same(parts, self.parts()):
+            if self.stands(parts, begin, end):
                 return told
         raise StoreError(f"{self.folder} changes all the time; try again later")
 
-
-def _same(parts: Sequence[Part], others: Sequence[Part]) -> bool:
-    return [part.identity for part in parts] == [part.identity for part in others]
+    def stands(self, parts: Sequence[Part], begin: datetime, end: datetime) -> bool:
+        """Tell whether the parts of `[begin, end)` are still the same."""
+        return [part.identity for part in parts] == [part.identity for part in self.parts(begin, end)]

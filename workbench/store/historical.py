@@ -14,17 +14,14 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Callable, Collection, Hashable, Sequence
-from concurrent.futures import ThreadPoolExecutor
 from datetime import date, datetime
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-import numpy as np
 import pandas as pd
-import pyarrow as pa
 
 from workbench.errors import InvalidInput, InvalidInterval, StoreError
-from workbench.market.bars import COLUMNS, SCHEMA, TIMESTAMP, to_frame, to_table
+from workbench.market.bars import COLUMNS, to_frame, to_table
 from workbench.market.contracts import check_what_to_show, folder_name
 from workbench.market.coverage import Coverage, Interval
 from workbench.market.names import as_names
@@ -47,9 +44,6 @@ if TYPE_CHECKING:
     import polars as pl
 
 logger = logging.getLogger(__name__)
-
-_READERS = 4
-"""Threads that decode parts; what they do is mostly outside of Python's lock."""
 
 
 class HistoricalDataManager:
@@ -160,21 +154,14 @@ class HistoricalDataManager:
         """Return the stored bars of many symbols as one polars frame: `symbol`, `timestamp` (UTC), the columns.
 
         Bounds are those of `load_bars`. The rows come symbol by symbol in the order asked for, each in the order of
-        time and as it was at one instant; a symbol of which nothing is stored has none. Raises `CorruptPart`.
+        time and as it was at one instant; a symbol of which nothing is stored has none. Checksums are not verified,
+        as `load_bars` does. Raises `CorruptPart`.
         """
-        import polars as pl
+        from workbench.store import many
 
-        wanted, chosen, length = _columns(columns), as_names(symbols), parse_timeframe(timeframe)
-        begin, until = _bounds(start, end, length)
-        series = [self._series(symbol, timeframe, what_to_show) for symbol in chosen]
-        with ThreadPoolExecutor(_READERS) as pool:
-            tables = list(pool.map(lambda one: one.load(begin, until, wanted), series))
-        counts = [table.num_rows for table in tables]
-        joined = pa.concat_tables(tables or [SCHEMA.empty_table().select([TIMESTAMP, *wanted])])
-        names = pa.DictionaryArray.from_arrays(np.repeat(np.arange(len(chosen), dtype=np.int32), counts), chosen)
-        frame = pl.from_arrow(joined.add_column(0, "symbol", names.cast(pa.large_string())))
-        assert isinstance(frame, pl.DataFrame)  # noqa: S101  a table gives a frame
-        return frame
+        wanted, chosen = _columns(columns), as_names(symbols)
+        begin, until = _bounds(start, end, parse_timeframe(timeframe))
+        return many.load(self._several(chosen, timeframe, what_to_show), begin, until, wanted)
 
     def scan(self, symbols: str | Sequence[str], timeframe: str, *, what_to_show: str = "TRADES") -> pl.LazyFrame:
         """Return the stored bars of many symbols as one lazy polars frame with a column `symbol`.
@@ -182,15 +169,13 @@ class HistoricalDataManager:
         Symbols of which nothing is stored are left out; with none at all, `StoreError`. polars reads the files when
         the frame is collected: it does not check their checksums, and fails when months were folded in between.
         """
-        import polars as pl
+        from workbench.store import many
 
         chosen = as_names(symbols)
-        series = {symbol: self._series(symbol, timeframe, what_to_show) for symbol in chosen}
-        owners = {str(part.content): symbol for symbol, one in series.items() for part in one.whole_parts()}
-        if not owners:
+        scanned = many.scan(self._several(chosen, timeframe, what_to_show))
+        if scanned is None:
             raise StoreError(f"nothing is stored of {', '.join(chosen) or 'no symbols'} at {timeframe}; backfill first")
-        scanned = pl.scan_parquet(list(owners), glob=False, include_file_paths="symbol")
-        return scanned.with_columns(pl.col("symbol").replace_strict(owners, return_dtype=pl.String))
+        return scanned
 
     def coverage(self, symbol: str, timeframe: str, *, what_to_show: str = "TRADES") -> Coverage:
         """Return the intervals of a series that were asked for and are stored, empty ones included."""
@@ -269,22 +254,33 @@ class HistoricalDataManager:
         """Return what is stored, read from the parts themselves: by symbol, from short bars to long."""
         return [series.readable_info() for series in self._stored()]
 
+    def home(self, symbol: str) -> Path:
+        """Return the folder in which the series of a symbol lie, or would lie."""
+        return self.data_dir / self.universe.contract(symbol).folder / folder_name(symbol)
+
+    def record(self, symbol: str) -> None:
+        """Bring what the database tells of a symbol up to date with its files."""
+        for series in self.series_of(symbol):
+            self._record(series.info())
+
+    def series_of(self, symbol: str) -> list[Series]:
+        """Return the series of a symbol of which there are files."""
+        return _found(self.home(symbol), "*.parquet")
+
     def catalog(self) -> pd.DataFrame:
         """Return what is stored as a table, a row a series; `first` and `last` are bar starts in UTC."""
         names = ["symbol", "timeframe", "what_to_show", "bars", "first", "last", "bytes", "parts", "source", "problem"]
         return pd.DataFrame([[getattr(info, name) for name in names] for info in self.series()], columns=names)
 
+    def _several(self, symbols: Sequence[str], timeframe: str, what_to_show: str) -> dict[str, Series]:
+        return {symbol: self._series(symbol, timeframe, what_to_show) for symbol in symbols}
+
     def _series(self, symbol: str, timeframe: str, what_to_show: str) -> Series:
         suffix = "" if check_what_to_show(what_to_show) == "TRADES" else f"-{what_to_show}"
-        home = self.data_dir / self.universe.contract(symbol).folder / folder_name(symbol)
-        return Series.at(home / f"{parse_timeframe(timeframe)}{suffix}.parquet")
+        return Series.at(self.home(symbol) / f"{parse_timeframe(timeframe)}{suffix}.parquet")
 
     def _stored(self) -> list[Series]:
-        """Return the series of which there are files, by symbol, from short bars to long."""
-        folders = [path for path in self.data_dir.glob("*/*/*.parquet") if not path.name.startswith(".")]
-        found = [Series.at(folder) for folder in folders]
-        found.sort(key=lambda series: (series.folder.parent, series.timeframe.seconds, series.what_to_show))
-        return [series for series in found if series.has_parts()]
+        return _found(self.data_dir, "*/*/*.parquet")
 
     def _fold_a_year(self, series: Series, busy: Collection[int]) -> None:
         """Fold the oldest year that is due and not busy. The bars are stored: if this fails, the save has not."""
@@ -301,6 +297,13 @@ class HistoricalDataManager:
             record(self._database, info)
         except StoreError as error:
             raise StoreError(f"the bars are stored, but not recorded until the next save: {error}") from error
+
+
+def _found(folder: Path, pattern: str) -> list[Series]:
+    """Return the series of which there are files, by symbol, from short bars to long."""
+    found = [Series.at(path) for path in folder.glob(pattern) if not path.name.startswith(".")]
+    found.sort(key=lambda series: (series.folder.parent, series.timeframe.seconds, series.what_to_show))
+    return [series for series in found if series.has_parts()]
 
 
 def _columns(columns: str | Sequence[str] | None) -> list[str]:

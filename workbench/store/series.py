@@ -25,7 +25,6 @@ from workbench.store.footer import PartInfo, Provenance
 from workbench.store.layout import foldable, part_name, periods_of
 from workbench.store.merge import SaveReport, merge
 from workbench.store.parts import (
-    ALWAYS,
     Part,
     between,
     keep_aside,
@@ -96,11 +95,11 @@ class Series(PartFolder):
         """Tell whether some part has a footer that cannot be read."""
         return any(info is None for _, info in self.told(_readable))
 
-    def whole_parts(self) -> list[Part]:
-        """Return the parts, of which none has lost bars. Raises `CorruptPart`."""
-        told = self.told(read_info)
+    def whole_parts(self, begin: datetime, end: datetime) -> list[Part]:
+        """Return the parts that may hold bars of `[begin, end)`. Raises `CorruptPart` when some were lost there."""
+        told = self.told(read_info, begin, end)
         for part, info in told:
-            refuse_lost(part, info, *ALWAYS)
+            refuse_lost(part, info, begin, end)
         return [part for part, _ in told]
 
     def info(self) -> SeriesInfo:
