@@ -16,6 +16,7 @@ from workbench.errors import (
     UnknownContract,
     UnknownTimeframe,
 )
+from workbench.ib.codes import explain
 from workbench.ib.dial import source_of
 from workbench.ib.translate import (
     BAR_SIZES,
@@ -99,7 +100,18 @@ def test_each_code_and_text_has_its_error(code: int, text: str, kind: type[IBErr
     assert type(error) is kind
     assert error.code == code
     assert str(error).startswith("bars of XYZ: ")
-    assert text.rstrip(".") in str(error)
+    row = explain(code, text)
+    assert row is not None
+    for part in (text.rstrip("."), row.cause, row.next_step):
+        assert part in str(error)
+
+
+def test_an_error_of_an_unknown_code_says_where_to_look() -> None:
+    error = to_error(19_999, "Something new.", request="bars of XYZ")
+
+    assert type(error) is RequestRefused
+    assert "Something new. The workbench has no explanation of this code. Look for it" in str(error)
+    assert str(error).endswith("(IB code 19999)")
 
 
 def test_only_no_data_is_an_answer() -> None:
