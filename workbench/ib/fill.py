@@ -1,7 +1,7 @@
 """Filling one series: what is still open, and what each answer settles. It decides; `backfill.py` does.
 
-At first one request is under way; each whole answer doubles how many may be, one that falls short brings it back to
-one. Nobody knows in advance where a listing begins, and requests for nothing shall not go by the dozen.
+At first a few requests are under way; each whole answer doubles how many may be, after one that falls short they go one
+by one. Nobody knows in advance where a listing begins; requests for nothing shall not go by the dozen.
 """
 
 from __future__ import annotations
@@ -24,7 +24,7 @@ from workbench.store.merge import SaveReport
 MOST_TIMEOUTS = 5
 """So many in a row without an answer in between, and the series is given up; each halves what is asked for."""
 _BEFORE_ALL, _AFTER_ALL = datetime.min.replace(tzinfo=UTC), datetime.max.replace(tzinfo=UTC)
-_MOST_UNDER_WAY = 64
+_AT_FIRST, _MOST_UNDER_WAY = 4, 64
 
 
 class SeriesFill:
@@ -52,7 +52,7 @@ class SeriesFill:
         self._calendar, self._size = calendar, size
         self._open = Coverage()
         self._under_way: list[HistoryRequest] = []
-        self._allowed, self._timeouts, self._lost = 1, 0, 0
+        self._allowed, self._timeouts, self._lost = _AT_FIRST, 0, 0
         self._is_short = self._has_asked_head = self._has_changed = False
 
     @property
