@@ -5,6 +5,7 @@ BIN    := $(VENV)/bin
 READY  := $(VENV)/.ready
 
 CLIENTS := .venv-clients
+ARCTIC  := .venv-arctic
 OTHERS  := ib_async ibapi nautilus-ibapi
 NEEDED_BY_nautilus-ibapi := protobuf
 
@@ -35,12 +36,19 @@ $(CLIENTS)/%/.ready: | $(READY)
 	$(@D)/bin/python -m pip install --quiet --disable-pip-version-check $* $(NEEDED_BY_$*)
 	touch $@
 
-soak: $(READY)  ## Fuzz the built-in gateway for some minutes
+soak: $(READY)  ## Fuzz the built-in gateway and kill writers of the store, for some minutes
 	WORKBENCH_FUZZ_EXAMPLES=5000 $(BIN)/python -m pytest --timeout 900 tests/gateway/test_fuzz.py
+	WORKBENCH_KILLS=300 $(BIN)/python -m pytest tests/faults/test_store_kills.py
 
-bench: $(READY)  ## Measure what we claim of speed, beside others, in one run
+bench: $(READY) $(ARCTIC)/.ready  ## Measure what we claim of speed, beside others, in one run
 	$(BIN)/python -m tests.benchmarks.gateway
 	$(BIN)/python -m tests.benchmarks.indicators
+	$(BIN)/python -m tests.benchmarks.store --arctic $(ARCTIC)/bin/python
+
+# ArcticDB wants an older pandas, so it has an environment of its own; where it cannot be had, the benchmark says so.
+$(ARCTIC)/.ready: | $(READY)
+	$(BIN)/python -m venv $(@D)
+	$(@D)/bin/python -m pip install --quiet --disable-pip-version-check 'arcticdb>=6.28,<7' && touch $@ || rm -rf $(@D)
 
 lab: $(READY)  ## Open JupyterLab on the notebooks
 	$(BIN)/jupyter lab notebooks
@@ -56,4 +64,4 @@ format: $(READY)  ## Put the code into form
 	$(BIN)/ruff check --fix .
 
 clean:  ## Remove the virtual environment and all caches, but no data
-	rm -rf $(VENV) $(CLIENTS) .mypy_cache .ruff_cache .pytest_cache .hypothesis
+	rm -rf $(VENV) $(CLIENTS) $(ARCTIC) .mypy_cache .ruff_cache .pytest_cache .hypothesis
