@@ -127,7 +127,29 @@ def test_a_request_under_way_is_repeated_after(gateway: GatewayServer, when: Whe
         bars = fetch(manager)
 
         pd.testing.assert_frame_equal(bars, whole, check_exact=True)
-        assert manager.connected
+        until(lambda: manager.connected)  # it may have ended after the answer
+
+
+@pytest.mark.parametrize("action", [Reset(), Close(), Restart(seconds=10)], ids=["reset", "closed", "restarted"])
+def test_the_time_is_asked_for_again_when_the_connection_ends_under_the_question(
+    gateway: GatewayServer, action: Action
+) -> None:
+    with desk(gateway) as manager:
+        gateway.inject(Fault(When("reqCurrentTime"), action))
+
+        assert manager.current_time().year == 2026
+
+
+def test_what_was_under_way_is_repeated_as_soon_as_there_is_another_connection(
+    gateway: GatewayServer, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A connection that has ended gives no answer any more: there is no time of grace."""
+    monkeypatch.setattr("workbench.ib.supervision.GRACE_S", 1e6)
+
+    with desk(gateway) as manager:
+        gateway.inject(Fault(AT_A_REQUEST, Reset()))
+
+        assert len(fetch(manager)) == 14
 
 
 def test_an_outage_is_told_once_at_its_begin_and_once_at_its_end(
@@ -262,6 +284,15 @@ def test_no_data_is_not_believed_when_ib_was_away_meanwhile(gateway: GatewayServ
         gateway.inject(Fault(AT_A_REQUEST, Tell(LOST.code, LOST.text)))
         gateway.inject(Fault(AT_A_REQUEST, Tell(RESTORED.code, RESTORED.text)))
         gateway.inject(Fault(AT_A_REQUEST, Refuse("no-data")))
+
+        assert len(fetch(manager)) == 14
+
+
+def test_no_data_is_not_believed_when_the_notice_comes_a_moment_later(gateway: GatewayServer) -> None:
+    """IB is found to be lost while the gateway is asked whether it is in a reset window."""
+    with desk(gateway, reset_region="america") as manager:
+        gateway.inject(Fault(AT_A_REQUEST, Refuse("no-data")))
+        gateway.inject(Fault(When("reqCurrentTime"), ConnectivityLost(seconds=10)))
 
         assert len(fetch(manager)) == 14
 

@@ -49,6 +49,7 @@ GRACE_S = 5.0
 _LONGEST_PAUSE_S = 30.0
 _CURRENT_TIME_SPACING_S = 1.1  # IB ignores a second question within one second, and ib_insync then waits for ever
 _CURRENT_TIME_TIMEOUT_S = 10.0
+_CURRENT_TIME_TRIES = 5
 _ABOUT_NO_REQUEST = -1
 
 
@@ -111,10 +112,13 @@ class Link:
 
     async def ready(self) -> None:
         """Return when requests may be sent; raise `Disconnected` when we are patient no longer."""
+        await self._await(lambda: self.is_ready)
+
+    async def _await(self, holds: Callable[[], bool]) -> None:
         loop = asyncio.get_running_loop()
-        while not self.is_ready:
+        while not holds():
             patient_until = self.health.since + self._config.patience_s
-            if self.closed or loop.time() >= patient_until:
+            if loop.time() >= patient_until:
                 raise Disconnected(self._lament())
             with suppress(TimeoutError):
                 async with asyncio.timeout_at(min(self.health.asks_from(loop.time()), patient_until)):
@@ -146,18 +150,25 @@ class Link:
 
     async def doubt(self, sent: float) -> str:
         """Return why an answer to a request sent then may not be taken for final; nothing when it may."""
-        if not self.health.believes(sent):
+        end = None
+        if self.health.believes(sent) and self._config.reset_region is not None:
+            try:
+                end = reset_end(await self.current_time(), self._config.reset_region)
+            except (RequestTimeout, Disconnected):
+                return "the gateway does not tell its time"
+        if not self.health.believes(sent):  # asked last: a notice may come a moment after the answer that it explains
             return f"meanwhile {self.health.trouble or 'IB was out of reach'}"
-        if self._config.reset_region is None:
-            return ""
-        try:
-            end = reset_end(await self.current_time(), self._config.reset_region)
-        except (RequestTimeout, Disconnected):
-            return "the gateway does not tell its time"
         return f"IB resets its servers until {end:%a %H:%M %Z}" if end else ""
 
     async def current_time(self) -> datetime:
         """Return the gateway's time (UTC), at most about a second old and never ahead of it."""
+        for _ in range(_CURRENT_TIME_TRIES):
+            await self._await(lambda: self.health.connected)
+            with suppress(Disconnected):  # while it was asked; the connection is made anew
+                return await self._read_clock()
+        return await self._read_clock()
+
+    async def _read_clock(self) -> datetime:
         loop = asyncio.get_running_loop()
         async with self._clock_lock:
             if self._clock_read and loop.time() - self._clock_read[0] < _CURRENT_TIME_SPACING_S:
@@ -234,7 +245,7 @@ class Link:
 
     async def _gives_a_sign_of_life(self) -> bool:
         try:
-            await self.current_time()
+            await self._read_clock()
         except RequestTimeout:
             return False
         except Disconnected:  # it has ended, and that is known
@@ -283,8 +294,6 @@ class Link:
                 logger.exception("a listener to the connection failed at %s", event)
 
     def _lament(self) -> str:
-        if self.closed:
-            return f"{self._config}: disconnected"
         what = self.health.trouble or "there is no connection to the gateway"
         return (
             f"{self._config}: {what}. Look whether TWS or IB Gateway runs, is logged in and shows its connections "
