@@ -16,6 +16,7 @@ import pandas as pd
 from tqdm.auto import tqdm
 
 from workbench.errors import InvalidInterval, WorkbenchError
+from workbench.ib.basis import Bases, settle_bases
 from workbench.ib.connection import IBDataManager
 from workbench.ib.fill import SeriesFill
 from workbench.ib.forecast import Forecast, Planned, forecast
@@ -32,6 +33,7 @@ from workbench.market.names import as_names
 from workbench.market.sessions import FIRST_DATE, parse_bound, session_calendar
 from workbench.market.timeframes import Timeframe, parse_timeframe
 from workbench.store.historical import HistoricalDataManager
+from workbench.store.seriesinfo import SeriesInfo
 
 logger = logging.getLogger(__name__)
 
@@ -150,7 +152,9 @@ class Backfill:
         now: datetime,
         *,
         overlap: bool = False,
+        is_rebuild: bool = False,
     ) -> None:
+        self._is_rebuild = is_rebuild
         self._ib, self._now, calendar = ib, now, session_calendar(use_rth=prices.use_rth)
         self._shelf = Shelf(store, ib.source, prices, now, overlap=overlap)
         self._sizes = RequestSizes(ib.ledger)
@@ -177,6 +181,10 @@ class Backfill:
     def run(self, *, progress: bool = True) -> BackfillReport:
         """Fetch and save. Ctrl-C ends it after some seconds; a series that fails does not stop the others."""
         logger.info("backfill: %s", self.forecast)
+        try:
+            bases = self._settle_bases(progress=progress)
+        except KeyboardInterrupt:
+            return BackfillReport(tuple(fill.report() for fill in self._fills), interrupted=True)
         thread = LoopThread("backfill")
         try:
             with (
@@ -192,7 +200,29 @@ class Backfill:
                 running.result()
         finally:
             thread.close()
-        return BackfillReport(tuple(fill.report() for fill in self._fills), run.is_stopping)
+        notes = (*map(str, bases.events), *bases.notes)
+        return BackfillReport(tuple(fill.report() for fill in self._fills), run.is_stopping, notes)
+
+    def _settle_bases(self, *, progress: bool) -> Bases:
+        """Look for splits before anything is added to stored bars; what cannot be settled is not filled."""
+        if self._is_rebuild:
+            return Bases()
+        symbols = dict.fromkeys(fill.symbol for fill in self._fills if fill.has_turn)
+
+        def refill(staged: HistoricalDataManager, info: SeriesInfo, since: datetime) -> BackfillReport:
+            length = parse_timeframe(info.timeframe)
+            span = _wanted(length, since, None, self._now, use_rth=info.use_rth)
+            prices = Prices(info.what_to_show, info.use_rth)
+            one = Backfill(self._ib, staged, [(info.symbol, length, span)], prices, self._now, is_rebuild=True)
+            return one.run(progress=progress)
+
+        bases = settle_bases(self._ib, self._shelf.store, symbols, self._now, refill)
+        for note in (*bases.events, *bases.notes):
+            logger.warning("%s", note)
+        for fill in self._fills:
+            if fill.symbol in bases.errors:
+                fill.fail(bases.errors[fill.symbol])
+        return bases
 
     def _forecast(self) -> Forecast:
         config, universe = self._ib.config, self._ib.universe

@@ -7,6 +7,7 @@ from dataclasses import dataclass, field
 import pandas as pd
 
 from workbench.errors import (
+    BasisMismatch,
     Disconnected,
     InvalidBars,
     NoPermission,
@@ -28,6 +29,7 @@ _NEXT_STEPS: dict[type[WorkbenchError], str] = {
     Unavailable: "run it again later: it goes on from here",
     PacingViolation: "end what else fetches through this account, then run it again",
     Disconnected: "look at TWS or IB Gateway, then run it again: it goes on from here",
+    BasisMismatch: "look at both; workbench rebuild fetches all of the symbol anew",
     SourceMismatch: "keep bars of another source in a data folder of their own",
     InvalidBars: "look at the bars that IB sent; run it again later",
 }
@@ -76,6 +78,8 @@ class BackfillReport:
 
     series: tuple[SeriesReport, ...]
     interrupted: bool = False
+    notes: tuple[str, ...] = ()
+    """Splits that were found, and stored bars that IB tells otherwise."""
 
     @property
     def failed(self) -> tuple[SeriesReport, ...]:
@@ -105,12 +109,13 @@ class BackfillReport:
 
     def _repr_html_(self) -> str:
         table = self.to_frame().to_html(index=False, na_rep="")
-        return f"<p>{_escaped(self._summary())}</p>{table}"
+        notes = "".join(f"<p>{_escaped(note)}</p>" for note in self.notes)
+        return f"<p>{_escaped(self._summary())}</p>{notes}{table}"
 
     def __repr__(self) -> str:
         lines = [f"{one.symbol} {one.timeframe}: {one.error}" for one in self.failed]
         lines += [f"could not be read, and is kept as {path}" for one in self.series for path in one.saved.set_aside]
-        return "\n".join([self._summary(), *lines])
+        return "\n".join([self._summary(), *lines, *self.notes])
 
     def _summary(self) -> str:
         text = f"{self.added:,} bars added to {len(self.series)} series by {self.requests} requests"

@@ -8,6 +8,7 @@ from datetime import datetime, timedelta
 
 import pandas as pd
 
+from workbench.ib.basis import refuse_other_basis
 from workbench.ib.fill import SeriesFill
 from workbench.market.coverage import Coverage, Interval
 from workbench.market.sessions import session_calendar
@@ -31,24 +32,25 @@ class Shelf:
         self, store: HistoricalDataManager, source: str, prices: Prices, now: datetime, *, overlap: bool
     ) -> None:
         self.prices, self.source = prices, source
-        self._store, self._now, self._overlap = store, now, overlap
+        self.store, self._now, self._overlap = store, now, overlap
         self._calendar = session_calendar(use_rth=prices.use_rth)
 
     def prepare(self, fill: SeriesFill) -> None:
         """Refuse what must not mix, put aside what cannot be read, and say what is missing."""
         symbol, timeframe = fill.symbol, str(fill.timeframe)
         source, what_to_show, use_rth = self.source, self.prices.what_to_show, self.prices.use_rth
-        fill.saved += self._store.set_aside_corrupt(
+        fill.saved += self.store.set_aside_corrupt(
             symbol, timeframe, source=source, what_to_show=what_to_show, use_rth=use_rth, as_of=self._now
         )
-        self._store.refuse_others(symbol, timeframe, source=source, what_to_show=what_to_show, use_rth=use_rth)
+        self.store.refuse_others(symbol, timeframe, source=source, what_to_show=what_to_show, use_rth=use_rth)
         fill.open(self.missing(fill))
 
     def save(self, fill: SeriesFill, bars: pd.DataFrame, spans: Sequence[tuple[Interval, bool]]) -> SaveReport:
         """Save the bars of some spans; those that are settled become covered."""
         report = SaveReport()
+        refuse_other_basis(self.store, fill.symbol, str(fill.timeframe), bars, self.prices.what_to_show)
         for span, is_settled in spans:
-            report += self._store.save_bars(
+            report += self.store.save_bars(
                 fill.symbol,
                 str(fill.timeframe),
                 bars[(bars.index >= span.begin) & (bars.index < span.end)],
@@ -63,7 +65,7 @@ class Shelf:
         """Return what of a series is wanted and not stored."""
         if fill.wanted is None:
             return Coverage()
-        held = self._store.coverage(fill.symbol, str(fill.timeframe), what_to_show=self.prices.what_to_show)
+        held = self.store.coverage(fill.symbol, str(fill.timeframe), what_to_show=self.prices.what_to_show)
         if self._overlap and len(held):
             held = held.clip(fill.wanted.begin, self._last_session(list(held)[-1], fill.timeframe))
         return held.missing(fill.wanted)

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-from datetime import timedelta
+from datetime import datetime, timedelta
 from pathlib import Path
 
 import pyarrow as pa
 
-from workbench.market.bars import PRICES
+from workbench.errors import CorruptPart
+from workbench.market.bars import PRICES, SCHEMA, TIMESTAMP
 from workbench.market.coverage import Interval
 from workbench.market.doubts import find_doubts
 from workbench.market.sessions import session_calendar
@@ -66,6 +67,13 @@ def _around(series: Series, table: pa.Table) -> pa.Table:
     """Return what is stored shortly before the bars and shortly after them."""
     stamps, reach = stamps_of(table), max(_AROUND, _AROUND_BARS * series.timeframe.length)
     first, last = moment_of(stamps[0]), moment_of(stamps[-1])
-    before = series.load(first - reach, first, PRICES)
-    after = series.load(last + timedelta(microseconds=1), last + reach, PRICES)
-    return pa.concat_tables([before, after])
+    spans = [(first - reach, first), (last + timedelta(microseconds=1), last + reach)]
+    return pa.concat_tables([_readable(series, *span) for span in spans])
+
+
+def _readable(series: Series, begin: datetime, end: datetime) -> pa.Table:
+    """Return the stored prices of a span; none where some of it cannot be read, which a save is about to repair."""
+    try:
+        return series.load(begin, end, PRICES)
+    except CorruptPart:
+        return SCHEMA.empty_table().select([TIMESTAMP, *PRICES])
