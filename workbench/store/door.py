@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 from datetime import datetime, timedelta
 from pathlib import Path
 
@@ -17,6 +18,8 @@ from workbench.store.footer import Provenance
 from workbench.store.parts import stamps_of
 from workbench.store.review import Review, Sifted, moment_of, sift, to_rows
 from workbench.store.series import Series
+
+logger = logging.getLogger(__name__)
 
 _AROUND_BARS, _AROUND = 60, timedelta(days=5)
 """How far the stored bars reach that a few new ones are compared with."""
@@ -47,6 +50,8 @@ class Door:
         """Note what is held back, before the rest is stored."""
         if sifted.held.empty:
             return
+        what, why = f"{series.symbol} {series.timeframe}", sifted.held["reason"].iloc[0]
+        logger.warning("%d bars of %s are held back, see `workbench review`: %s", len(sifted.held), what, why)
         rows = to_rows(
             sifted.held,
             series.symbol,

@@ -15,7 +15,6 @@ from dataclasses import replace
 import numpy as np
 import pandas as pd
 
-from workbench.market.doubts import usual_range
 from workbench.store.quality.findings import Finding
 from workbench.store.quality.subject import Subject, covered, runs
 from workbench.store.review import moment_of
@@ -115,7 +114,7 @@ def _length(subject: Subject) -> int:
 
 def _usual(longer: Subject) -> float:
     """Return the usual range of the longer bars, or of a session's, as a share of the price."""
-    usual = float(np.median(usual_range(longer.table, longer.timeframe)))
+    usual = float(np.median(longer.usual_range))
     return usual * (2 if longer.timeframe.name == "4hour" else 1)
 
 

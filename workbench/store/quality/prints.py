@@ -7,7 +7,7 @@ from collections.abc import Iterator
 
 import numpy as np
 
-from workbench.market.doubts import bars_a_session, prices_of, protrusion, usual_range
+from workbench.market.doubts import bars_a_session, prices_of
 from workbench.store.quality.findings import Finding
 from workbench.store.quality.subject import Subject, runs
 from workbench.store.review import same_bars
@@ -21,7 +21,7 @@ JUMP_FROM = 20.0
 
 def find_prints(subject: Subject) -> Iterator[Finding]:
     """Find bars whose high or low is far outside of both their neighbours: it came and went within the bar."""
-    found = protrusion(subject.table, subject.timeframe)
+    found = subject.protrusion
     strange = (found >= SUSPICIOUS_FROM) & ~same_bars(subject.bars, subject.judged, "accepted")
     for first, after in runs(strange):
         begin, last = subject.start(first), subject.start(after - 1)
@@ -39,9 +39,9 @@ def find_jumps(subject: Subject) -> Iterator[Finding]:
     opens, _, _, closes = prices_of(subject.table)
     before = np.concatenate([opens[:1], closes[:-1]])
     moved = np.maximum(np.abs(np.log(opens / before)), np.abs(np.log(closes / opens)))
-    unit = usual_range(subject.table, subject.timeframe) * math.sqrt(bars_a_session(subject.timeframe))
+    unit = subject.usual_range * math.sqrt(bars_a_session(subject.timeframe))
     jumps = (moved / unit >= JUMP_FROM) & _follow(subject) & ~same_bars(subject.bars, subject.judged, "accepted")
-    strange = protrusion(subject.table, subject.timeframe) >= SUSPICIOUS_FROM
+    strange = subject.protrusion >= SUSPICIOUS_FROM
     jumps &= ~strange & ~np.concatenate([[False], strange[:-1]])
     for row in np.flatnonzero(jumps).tolist():
         begin, ratio = subject.start(row), before[row] / closes[row]

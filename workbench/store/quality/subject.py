@@ -14,6 +14,7 @@ import pyarrow as pa
 
 from workbench.market.bars import TIMESTAMP, to_table
 from workbench.market.coverage import Coverage, Interval
+from workbench.market.doubts import protrusion, usual_range
 from workbench.market.sessions import SessionCalendar, session_calendar
 from workbench.market.timeframes import Timeframe
 from workbench.store.parts import to_micros
@@ -56,6 +57,16 @@ class Subject:
     def table(self) -> pa.Table:
         """The bars as an Arrow table."""
         return to_table(self.bars)
+
+    @cached_property
+    def protrusion(self) -> np.ndarray:
+        """How far each bar sticks out of those beside it, in usual ranges."""
+        return protrusion(self.table, self.timeframe)
+
+    @cached_property
+    def usual_range(self) -> np.ndarray:
+        """The usual range around each bar, as a share of the price."""
+        return usual_range(self.table, self.timeframe)
 
     def start(self, row: int) -> datetime:
         """Return the start of a bar."""
