@@ -85,6 +85,8 @@ class PartFolder:
                 continue
             except OSError as error:
                 raise StoreError(f"{path} cannot be opened: {error.strerror}") from error
+        if path.is_symlink():
+            raise StoreError(f"{path} is a link that leads nowhere; mend it, its bars are not gone but missing")
         return None
 
     @contextmanager
@@ -101,7 +103,7 @@ class PartFolder:
                     yield held
                     return
             time.sleep(_PAUSE_S)
-        raise StoreError(f"{self.folder} changes all the time, or holds a link that leads nowhere; try again later")
+        raise StoreError(f"{self.folder} changes all the time; try again later")
 
     def told(
         self, read: Callable[[Part], _Info], begin: datetime = ALWAYS[0], end: datetime = ALWAYS[1]
