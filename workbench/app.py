@@ -15,7 +15,7 @@ from tqdm.auto import tqdm
 
 from workbench.errors import InvalidInput, SourceMismatch
 from workbench.gateway.process import GatewayProcess
-from workbench.ib.backfill import DEFAULT_TIMEFRAMES, Backfill, Bound, plan_backfill
+from workbench.ib.backfill import DEFAULT_TIMEFRAMES, Backfill, Bound, plan_backfill, rebuild_symbol
 from workbench.ib.budget import DatabaseLedger, Ledger
 from workbench.ib.checks import Check
 from workbench.ib.connection import IBDataManager
@@ -37,6 +37,7 @@ from workbench.settings import GatewaySettings, Settings, load_settings
 from workbench.store.database import DatabaseManager
 from workbench.store.historical import HistoricalDataManager
 from workbench.store.quality import QualityReport, check_store
+from workbench.store.rebuild import RebuildEvent
 
 if TYPE_CHECKING:
     from workbench.display.explorer import Explorer
@@ -238,6 +239,14 @@ class Workbench:
             )
 
         return repair(self.store, report.findings, backfill)
+
+    def rebuild(self, symbol: str, *, progress: bool = True) -> RebuildEvent:
+        """Fetch all that is stored of a symbol anew and let it take the place of the old, as one step.
+
+        A backfill does so by itself where it finds a split; this is for what it only reports.
+        """
+        self._refuse_foreign_source()
+        return rebuild_symbol(self.ib, self.store, symbol, progress=progress)
 
     def doctor(
         self,

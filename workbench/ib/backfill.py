@@ -15,8 +15,8 @@ from typing import NoReturn
 import pandas as pd
 from tqdm.auto import tqdm
 
-from workbench.errors import InvalidInterval, WorkbenchError
-from workbench.ib.basis import Bases, settle_bases
+from workbench.errors import InvalidInput, InvalidInterval, WorkbenchError
+from workbench.ib.basis import Bases, Refill, rebuild, settle_bases
 from workbench.ib.connection import IBDataManager
 from workbench.ib.fill import SeriesFill
 from workbench.ib.forecast import Forecast, Planned, forecast
@@ -33,6 +33,7 @@ from workbench.market.names import as_names
 from workbench.market.sessions import FIRST_DATE, parse_bound, session_calendar
 from workbench.market.timeframes import Timeframe, parse_timeframe
 from workbench.store.historical import HistoricalDataManager
+from workbench.store.rebuild import RebuildEvent
 from workbench.store.seriesinfo import SeriesInfo
 
 logger = logging.getLogger(__name__)
@@ -209,13 +210,7 @@ class Backfill:
             return Bases()
         symbols = dict.fromkeys(fill.symbol for fill in self._fills if fill.has_turn)
 
-        def refill(staged: HistoricalDataManager, info: SeriesInfo, since: datetime) -> BackfillReport:
-            length = parse_timeframe(info.timeframe)
-            span = _wanted(length, since, None, self._now, use_rth=info.use_rth)
-            prices = Prices(info.what_to_show, info.use_rth)
-            one = Backfill(self._ib, staged, [(info.symbol, length, span)], prices, self._now, is_rebuild=True)
-            return one.run(progress=progress)
-
+        refill = _refill(self._ib, self._now, progress=progress)
         bases = settle_bases(self._ib, self._shelf.store, symbols, self._now, refill)
         for note in (*bases.events, *bases.notes):
             logger.warning("%s", note)
@@ -242,6 +237,33 @@ class Backfill:
             for request in fill.plan()
         ]
         return forecast(planned, Pacer(limits_for(config.market_data_lines)) if config.paced else None)
+
+
+def rebuild_symbol(
+    ib: IBDataManager, store: HistoricalDataManager, symbol: str, *, progress: bool = True
+) -> RebuildEvent:
+    """Fetch all series of a symbol anew and let them take the place of the stored ones, as one step.
+
+    Raises `BasisMismatch`, `StoreError`: nothing was changed.
+    """
+    now = ib.current_time()
+    event = rebuild(ib, store, check_symbol(symbol), now, _refill(ib, now, progress=progress), by_hand=True)
+    if event is None:
+        raise InvalidInput(f"nothing is stored of {symbol}; fetch it with workbench backfill '{symbol}'")
+    return event
+
+
+def _refill(ib: IBDataManager, now: datetime, *, progress: bool) -> Refill:
+    """Return what fetches one series up to now into a store where no split is looked for."""
+
+    def refill(staged: HistoricalDataManager, info: SeriesInfo, since: datetime) -> BackfillReport:
+        length = parse_timeframe(info.timeframe)
+        span = _wanted(length, since, None, now, use_rth=info.use_rth)
+        prices = Prices(info.what_to_show, info.use_rth)
+        one = Backfill(ib, staged, [(info.symbol, length, span)], prices, now, is_rebuild=True)
+        return one.run(progress=progress)
+
+    return refill
 
 
 class Fetched(dict[str, pd.DataFrame]):

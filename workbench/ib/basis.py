@@ -104,7 +104,10 @@ def rebuild(
         split = compare(ib, store, symbol)  # another process may have been faster
         if not isinstance(split, Ratio) and not by_hand:
             return None
-        for series in stored_series(store, symbol):
+        stored = stored_series(store, symbol)
+        if not stored:
+            return None
+        for series in stored:
             info = series.info()
             report = refill(staged, info, span_of(series))
             if report.failed or report.interrupted:

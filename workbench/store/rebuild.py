@@ -98,6 +98,9 @@ def switch(
     with _all_locked(stored_series(store, symbol)) as series:
         settle(home)
         pairs = [(old, Series.at(staged.home(symbol) / old.folder.name)) for old in series]
+        for old, new in pairs:
+            if not new.info().bars:  # adjusting all of it here would be wrong if it was stored since, in new shares
+                raise StoreError(f"no bars of {' '.join(old.key)} were fetched anew. Nothing was changed; run it again")
         kept = sum(_keep_older(old, new, ratio) for old, new in pairs)
         for old, new in pairs:
             _refuse_other(old, new, ratio, staged)
@@ -125,7 +128,8 @@ def _all_locked(series: Sequence[Series]) -> Iterator[Sequence[Series]]:
 
 def _keep_older(old: Series, new: Series, ratio: Ratio | None) -> int:
     """Adjust the bars before the first that IB still has, and stage them; return how many."""
-    first = new.info().first or ALWAYS[1]
+    first = new.info().first
+    assert first is not None  # noqa: S101  it has bars
     bars = to_frame(old.load(ALWAYS[0], first, COLUMNS))
     if bars.empty:
         return 0
@@ -146,10 +150,8 @@ def _keep_older(old: Series, new: Series, ratio: Ratio | None) -> int:
 
 def _refuse_other(old: Series, new: Series, ratio: Ratio | None, staged: HistoricalDataManager) -> None:
     """Raise `StoreError` when the staged bars are not the stored ones in other shares."""
-    problem, told = "", new.info()
-    if not told.bars:
-        problem = "nothing came"
-    elif old.told(read_info)[0][1].provenance != new.told(read_info)[0][1].provenance:
+    problem = ""
+    if old.told(read_info)[0][1].provenance != new.told(read_info)[0][1].provenance:
         problem = "they come from another source, or are of other hours"
     elif ratio is not None:
         before, after = (to_frame(one.load(*ALWAYS, ["close"])) for one in (old, new))
