@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from concurrent.futures import ThreadPoolExecutor
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
@@ -211,3 +212,21 @@ def test_every_bar_is_stored_or_held_back_and_none_is_both(
     assert not stored & held
     gaps = store.coverage("KO", "1day").missing(MARCH)
     assert {gap.begin + timedelta(days=day) for gap in gaps for day in range((gap.end - gap.begin).days)} == held
+
+
+def test_writers_of_many_series_at_once_lose_nothing_that_was_held_back(store: HistoricalDataManager) -> None:
+    symbols = ["AAPL", "KO", "MSFT", "JPM", "XOM", "SPY"]
+
+    with ThreadPoolExecutor(len(symbols)) as pool:
+        list(pool.map(lambda symbol: store.save_bars(symbol, "1day", days(bad=10.59), source="IB"), symbols))
+
+    assert sorted(store.review.load()["symbol"]) == sorted(symbols)
+    assert [path.name for path in store.data_dir.iterdir() if path.suffix == ".tmp"] == []
+
+
+def test_a_bar_held_back_in_one_series_is_none_of_another(store: HistoricalDataManager) -> None:
+    store.save_bars("KO", "1day", days(bad=10.59), covers=MARCH)
+    judge(store, "KO", "1day", "accepted")
+
+    assert store.save_bars("XOM", "1day", days(bad=10.59), covers=MARCH).held_back == 1
+    assert store.save_bars("KO", "1day", days(bad=10.59), what_to_show="BID", covers=MARCH).held_back == 1

@@ -78,6 +78,21 @@ def test_what_is_wrong_is_told_with_exit_code_1_and_fetched_again_by_fix(filled:
         pd.testing.assert_frame_equal(store.load_bars("KO", name), bars, check_exact=True)
 
 
+def test_a_bar_that_was_held_back_and_comes_back_sound_needs_no_decision(filled: Path) -> None:
+    store = store_in(filled)
+    bars = store.load_bars("KO", "1day")
+    at = bars.index[-15].to_pydatetime()
+    odd = bars.loc[[at]].assign(high=999.0)
+    store.save_bars("KO", "1day", odd, covers=Interval(at, at + timedelta(days=1)))
+    assert workbench("check", "-t", "1day", "--as-of", AS_OF, cwd=filled).returncode == 1
+
+    mended = workbench("check", "-t", "1day", "--as-of", AS_OF, "--fix", cwd=filled)
+
+    assert mended.returncode == 0, mended.stdout + mended.stderr
+    assert workbench("review", cwd=filled).stdout == "No bars are held back.\n"
+    pd.testing.assert_frame_equal(store.load_bars("KO", "1day"), bars, check_exact=True)
+
+
 def test_bars_that_were_held_back_are_listed_and_decided(filled: Path) -> None:
     store = store_in(filled)
     bars = store.load_bars("KO", "1day")

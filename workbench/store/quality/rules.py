@@ -50,7 +50,8 @@ def find_held_back(subject: Subject) -> Iterator[Finding]:
         begin, last = (group[TIMESTAMP].iloc[at].to_pydatetime() for at in (0, -1))
         prices = ", ".join(f"{name} {group[name].iloc[0]:g}" for name in ("open", "high", "low", "close"))
         what = f"{_count(len(group))} from {subject.tell(begin)} on ({prices}): {group['reason'].iloc[0]}"
-        step = f"decide: workbench review {subject.key} --at {subject.stamp(begin)} --accept, or --drop"
+        verdict = f"workbench review {subject.key} --at {subject.stamp(begin)} --accept, or --drop"
+        step = f"fetch it again: --fix; when it stays: {verdict}"
         yield subject.finding("held back", begin, subject.end(last), what, step)
 
 
