@@ -177,6 +177,8 @@ def main() -> None:
         print(f"  requests   {got.requests:8}   least {bound.requests:8}   ratio {requests:.3f} (aim: 1.05 or less)")
         print(f"  seconds    {got.seconds:8.1f}   least {bound.seconds:8.1f}   ratio {seconds:.3f} (aim: 1.10 or less)")
         print(f"  violations {len(got.refusals):8}   failed {got.failed}, bars {got.bars:,}", flush=True)
+        if got.refusals:
+            print(f"  {sorted(set(got.refusals))}")
         missed += requests > 1.05 or seconds > 1.10 or bool(got.refusals) or bool(got.failed)
     sys.exit(missed)
 

@@ -52,8 +52,8 @@ def test_every_ledger_keeps_the_windows_and_the_places(ledger: Ledger) -> None:
 
     assert len(first.bookings) == 45
     assert len(second.bookings) == 15
-    assert second.again == pytest.approx(1600.25)
-    assert len(ledger.grant(small(20, 45), [], at(1600.25)).bookings) == 20
+    assert second.again == pytest.approx(1601.0)
+    assert len(ledger.grant(small(20, 45), [], at(1601.0)).bookings) == 20
 
 
 def test_a_violation_cools_every_ledger_down(ledger: Ledger) -> None:
@@ -76,13 +76,13 @@ def test_a_ledger_in_the_database_is_shared_by_who_uses_the_same_account(databas
 
     assert len(same.grant([ask(rest=str(n)) for n in range(3, 8)], [], at(1000.5)).bookings) == 2
     assert len(other.grant([ask(rest=str(n)) for n in range(3, 8)], [], at(1000.5)).bookings) == 5
-    assert same.grant([ask(rest="9")], [], at(1001.0)).again == 1002.25
+    assert same.grant([ask(rest="9")], [], at(1001.0)).again == 1003.0
 
 
 def test_the_places_of_a_killed_process_come_back(database: DatabaseManager) -> None:
     longer = [ask(f"S{number}", seconds=900) for number in range(60)]
-    shared(database).grant(longer[:48], [], at(1000.0))
-    shared(database).grant(longer[:2], [], at(1002.0))
+    shared(database).grant(longer[:45], [], at(1000.0))
+    shared(database).grant(longer[:5], [], at(1002.0))
 
     assert not shared(database).grant(longer[50:], [], at(1010.0)).bookings
     assert len(shared(database).grant(longer[50:], [], at(1076.0)).bookings) == 10

@@ -18,7 +18,7 @@ from dataclasses import asdict
 from typing import NamedTuple, Protocol
 
 from workbench.ib.dial import IBConnectionConfig
-from workbench.ib.pacing import SMALL_BARS_S, Ask, Booking, Granted, Limit, Pacer, cold_until, limits_for
+from workbench.ib.pacing import MARGIN_S, SMALL_BARS_S, Ask, Booking, Granted, Limit, Pacer, cold_until, limits_for
 from workbench.store.bookings import BookingRow, booking_page, load_request_sizes, save_request_size
 from workbench.store.database import DatabaseManager
 
@@ -130,7 +130,7 @@ class DatabaseLedger:
         save_request_size(self._database, self._gateway, timeframe, bars)
 
     def _rows(self, rows: Callable[..., list[BookingRow]], now: float) -> list[BookingRow]:
-        margin_s = 1.0 * self._stretch
+        margin_s = 2 * MARGIN_S * self._stretch
         longest_s = max((limit.window_s for limit in self._limits), default=0.0)
         return rows(now, small_s=SMALL_BARS_S, small_window_s=longest_s + margin_s, window_s=1.0 + margin_s)
 

@@ -3,7 +3,8 @@
 Windows limit how much is sent: bars up to 30 seconds and head timestamps have three of their own, and every message
 counts for the message rate. Places limit how much is under way. Longer bars have no window but that of the messages;
 IB's servers only get slower. Times are in seconds on any one clock. Windows are a little longer here than IB's: it
-measures when a request arrives, not when it leaves.
+measures when a request arrives, not when it leaves, and a gateway that is busy for a moment takes what has queued up
+meanwhile all at once.
 """
 
 from __future__ import annotations
@@ -16,15 +17,17 @@ from typing import NamedTuple
 from uuid import uuid4
 
 SMALL_BARS_S = 30
-MARGIN_S = 0.25
+LIVE = "live"
+"""The rest of a request for a live stream."""
+MARGIN_S = 1.0
 COOL_DOWN_S = 60.0
 """How long nothing is asked for after IB has reported a violation."""
 PLACES = 50
 """Historical requests under way at the same time, those that are kept up to date and head timestamps among them."""
 MARKET_DATA_LINES = 100
-_SPARE_MESSAGES = 0.04
+_SPARE_MESSAGES = 0.1
 """The share of the message rate that is left to what is not booked: questions for the time, cancels, subscriptions."""
-_SPARE_MARGIN_S = 0.02
+_MESSAGES_MARGIN_S = 0.1
 _MANY = 1000
 
 
@@ -43,8 +46,13 @@ class Ask:
 
     @property
     def is_small(self) -> bool:
-        """Whether the limits on small bars apply."""
-        return self.bar_seconds <= SMALL_BARS_S
+        """Whether the limits on small bars of history apply."""
+        return self.bar_seconds <= SMALL_BARS_S and not self.is_live
+
+    @property
+    def is_live(self) -> bool:
+        """Whether it is a request for a live stream, which has a window of its own."""
+        return self.rest == LIVE
 
     @property
     def weight(self) -> int:
@@ -78,6 +86,9 @@ SMALL_BAR_LIMITS = (
 """Source: IBKR Campus, "Pacing Violations for Small Bars (30 secs or less)": identical ones within 15 seconds; six or
 more of the same contract, exchange and tick type within two; more than 60 in ten minutes."""
 
+LIVE_LIMIT = Limit("new live streams", 60, 600.0, lambda ask: "all" if ask.is_live else None, lambda _: 1)
+"""Source: IBKR, live five-second bars: no more than 60 new requests in ten minutes."""
+
 
 def messages_a_second(lines: int = MARKET_DATA_LINES) -> int:
     """Return how many messages IB takes in a second from an account of so many market data lines: half as many."""
@@ -87,8 +98,8 @@ def messages_a_second(lines: int = MARKET_DATA_LINES) -> int:
 def limits_for(lines: int = MARKET_DATA_LINES) -> tuple[Limit, ...]:
     """Return all limits that have a window, for an account of so many market data lines."""
     booked = max(2, math.floor(messages_a_second(lines) * (1 - _SPARE_MESSAGES)))
-    rate = Limit("messages", booked, 1.0, lambda _: "all", lambda ask: ask.messages, _SPARE_MARGIN_S)
-    return (*SMALL_BAR_LIMITS, rate)
+    rate = Limit("messages", booked, 1.0, lambda _: "all", lambda ask: ask.messages, _MESSAGES_MARGIN_S)
+    return (*SMALL_BAR_LIMITS, LIVE_LIMIT, rate)
 
 
 def cold_until(now: float) -> float:
@@ -124,7 +135,7 @@ class Pacer:
 
     >>> pacer, ask = Pacer(), Ask("AAPL", "SMART", "TRADES", bar_seconds=5)
     >>> pacer.grant([ask], 0.0).again, pacer.grant([ask], 1.0).again
-    (inf, 15.25)
+    (inf, 16.0)
     """
 
     def __init__(
