@@ -78,9 +78,14 @@ class Row:
     fails: dict[str, type[WorkbenchError]] = field(default_factory=dict)
 
     @property
-    def is_lasting(self) -> bool:
-        """Whether they would befall the next row, too."""
-        return bool(self.fails) or any(isinstance(it.action, PortReset | ClientIdStuck) for it in self.faults)
+    def symbols(self) -> tuple[str, ...]:
+        """What is fetched: one that fails, of which no other row knows, and one that does not."""
+        return ("MSFT", *self.fails) if self.fails else SYMBOLS
+
+    @property
+    def moves(self) -> bool:
+        """Whether the gateway is not where it was for the next row."""
+        return any(isinstance(it.action, PortReset) for it in self.faults)
 
 
 def at_answer(action: Action, nth: int = 2, **when: object) -> Row:
@@ -91,8 +96,8 @@ def at_request(action: Action, nth: int = 2, **when: object) -> Row:
     return Row((Fault(When("reqHistoricalData", nth=nth, **when), action),))  # type: ignore[arg-type]
 
 
-def for_aapl(action: Action, error: type[WorkbenchError], message: str = "reqHistoricalData") -> Row:
-    return Row((Fault(When(message, symbol="AAPL", times=0), action),), {"AAPL": error})
+def always(symbol: str, action: Action, error: type[WorkbenchError], message: str = "reqHistoricalData") -> Row:
+    return Row((Fault(When(message, symbol=symbol, times=0), action),), {symbol: error})
 
 
 BYTES: dict[str, Row] = {
@@ -131,23 +136,21 @@ MESSAGES: dict[str, Row] = {
     "another bar's start": at_answer(Corrupt(13, "1760000000")),
     "an answer to nobody": at_answer(Corrupt(1, "987654")),
     "an answer of no kind": at_answer(Corrupt(0, "999")),
-    "a request that is invalid": Row(
-        (Fault(When("reqHistoricalData", symbol="AAPL", times=0), Corrupt(16, "1 mins")),), {"AAPL": RequestRefused}
-    ),
-    "answers that stay broken": for_aapl(Corrupt(6), UnreadableAnswer, "historicalData"),
+    "a request that is invalid": always("CVX", Corrupt(16, "1 mins"), RequestRefused),
+    "answers that stay broken": always("KO", Corrupt(6), UnreadableAnswer, "historicalData"),
     "pacing": at_request(Refuse("pacing")),
     "timed-out": at_request(Refuse("timed-out")),
     "other-address": at_request(Refuse("other-address")),
     "simultaneous": at_request(Refuse("simultaneous")),
     "competing": at_request(Refuse("competing")),
     "real-time-pacing": at_request(Refuse("real-time-pacing")),
-    "no-permission": for_aapl(Refuse("no-permission"), NoPermission),
-    "unknown": for_aapl(Refuse("unknown"), UnknownContract),
-    "ambiguous": for_aapl(Refuse("ambiguous"), UnknownContract),
-    "not-subscribed": for_aapl(Refuse("not-subscribed"), NoPermission),
-    "real-time-permission": for_aapl(Refuse("real-time-permission"), NoPermission),
-    "no-subscription": for_aapl(Refuse("no-subscription"), NoPermission),
-    "a code that nobody knows": for_aapl(Refuse(code=9999, text="of a newer TWS"), RequestRefused),
+    "no-permission": always("JPM", Refuse("no-permission"), NoPermission),
+    "unknown": always("XOM", Refuse("unknown"), UnknownContract),
+    "ambiguous": always("TSLA", Refuse("ambiguous"), UnknownContract),
+    "not-subscribed": always("NVDA", Refuse("not-subscribed"), NoPermission),
+    "real-time-permission": always("AMZN", Refuse("real-time-permission"), NoPermission),
+    "no-subscription": always("META", Refuse("no-subscription"), NoPermission),
+    "a code that nobody knows": always("GOOGL", Refuse(code=9999, text="of a newer TWS"), RequestRefused),
 }
 SESSION: dict[str, Row] = {
     "IB lost": at_request(ConnectivityLost(OUTAGE_S)),
@@ -170,7 +173,7 @@ SESSION: dict[str, Row] = {
         )
     ),
     "contracts unknown": Row(
-        (Fault(When("reqHistoricalData"), ContractsUnknown(FOR_EVER, symbols=("AAPL",))),), {"AAPL": UnknownContract}
+        (Fault(When("reqHistoricalData"), ContractsUnknown(FOR_EVER, symbols=("HD",))),), {"HD": UnknownContract}
     ),
     "no live data": at_request(Silence()),
     "a competing session": at_request(CompetingSession(OUTAGE_S)),
@@ -214,7 +217,9 @@ def gateway() -> Iterator[GatewayProcess]:
         process.close()
 
 
-def filled(process: GatewayProcess, folder: Path, faults: tuple[Fault, ...] = ()) -> tuple[BackfillReport, Contents]:
+def filled(
+    process: GatewayProcess, folder: Path, faults: tuple[Fault, ...] = (), symbols: tuple[str, ...] = SYMBOLS
+) -> tuple[BackfillReport, Contents]:
     """Run a backfill that faults befall; return its report, and what is stored."""
     config = IBConnectionConfig(
         process.host, process.port, timeout=2.0, request_timeout_s=3.0, paced=False, patience_s=60.0, watchdog_s=0.5
@@ -222,10 +227,10 @@ def filled(process: GatewayProcess, folder: Path, faults: tuple[Fault, ...] = ()
     control, store = process.control, HistoricalDataManager(folder)
     with IBDataManager(config) as ib:
         control.inject(*faults)
-        report = download_historical_universe(ib, store, SYMBOLS, TIMEFRAMES, since=SINCE, until=UNTIL, progress=False)
+        report = download_historical_universe(ib, store, symbols, TIMEFRAMES, since=SINCE, until=UNTIL, progress=False)
     contents = {
         (symbol, timeframe): (store.load_bars(symbol, timeframe), str(list(store.coverage(symbol, timeframe))))
-        for symbol in SYMBOLS
+        for symbol in symbols
         for timeframe in TIMEFRAMES
     }
     return report, contents
@@ -257,16 +262,16 @@ def impatient(monkeypatch: pytest.MonkeyPatch) -> None:
 def test_the_store_is_as_if_nothing_had_happened_after(
     row: Row, tmp_path: Path, shared: GatewayProcess, undisturbed: Contents
 ) -> None:
-    with gateway() if row.is_lasting else nullcontext(shared) as process:
-        report, contents = filled(process, tmp_path, row.faults)
+    with gateway() if row.moves else nullcontext(shared) as process:
+        report, contents = filled(process, tmp_path, row.faults, row.symbols)
 
     assert {one.symbol: type(one.error) for one in report.failed} == row.fails
     for (symbol, timeframe), (bars, coverage) in contents.items():
-        whole, covered = undisturbed[symbol, timeframe]
         if symbol in row.fails:
             assert bars.empty  # nothing of it was believed
             assert coverage == "[]"
             continue
+        whole, covered = undisturbed[symbol, timeframe]
         pd.testing.assert_frame_equal(bars, whole, check_exact=True)
         assert coverage == covered
 
