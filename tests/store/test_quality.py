@@ -135,6 +135,7 @@ def test_part_of_a_session_is_a_gap_of_that_part(store: HistoricalDataManager) -
     (gap,) = check(store)
 
     assert gap.interval == Interval(noon, noon + timedelta(hours=1))
+    assert gap.what == "1 session is not covered in full, 2026-03-10 11:30 to 2026-03-10 12:30"
 
 
 def test_a_daily_gap_is_told_by_its_date(store: HistoricalDataManager) -> None:
@@ -177,7 +178,7 @@ def test_a_series_is_stale_when_two_complete_sessions_are_not_in_it(
     found = check(store, as_of=SESSIONS[-1].end + timedelta(minutes=1))
 
     assert kinds(found) == ([("15min", "stale")] if stale else [])
-    assert all(one.what.startswith(f"{behind} sessions are complete since its last bar") for one in found)
+    assert all(one.what.startswith(f"{behind} sessions are complete since it was covered last") for one in found)
 
 
 def test_a_session_that_is_still_open_makes_nothing_stale(store: HistoricalDataManager) -> None:
@@ -186,6 +187,16 @@ def test_a_session_that_is_still_open_makes_nothing_stale(store: HistoricalDataM
     save(store, bars[bars.index < until], covers=Interval(BEGIN, until))
 
     assert check(store, as_of=SESSIONS[-2].end - timedelta(minutes=1)) == ()
+
+
+def test_the_newest_bars_that_are_not_yet_final_are_neither_a_gap_nor_stale(store: HistoricalDataManager) -> None:
+    """A backfill during a session stores them, and asks for them again the next time."""
+    bars, now = quarters(), SESSIONS[-1].begin + timedelta(hours=2)
+    final = now - timedelta(minutes=30)
+    save(store, bars[bars.index < final], covers=Interval(BEGIN, final))
+    store.save_bars("KO", "15min", bars[(bars.index >= final) & (bars.index < now)])
+
+    assert check(store, as_of=now) == ()
 
 
 # -- missing

@@ -25,7 +25,9 @@ def find_gaps(subject: Subject) -> Iterator[Finding]:
         if sessions:
             begin = max(gap.begin, _begin(sessions[0], subject))
             end = min(gap.end, sessions[-1].end) if not subject.timeframe.is_daily else gap.end
-            what = f"{_count(sessions)} not covered, {subject.tell(begin)} to {subject.tell(end)}"
+            is_part = not subject.timeframe.is_daily and (begin > sessions[0].begin or end < sessions[-1].end)
+            in_full = " in full" if is_part else ""
+            what = f"{_count(sessions)} not covered{in_full}, {subject.tell(begin)} to {subject.tell(end)}"
             yield subject.finding("gap", begin, end, what, "fetch it: --fix, or a backfill since then")
 
 
@@ -42,16 +44,20 @@ def find_stale(subject: Subject) -> Iterator[Finding]:
     ]
     if len(behind) >= BEHIND:
         begin = max(known.end, _begin(behind[0], subject))
-        what = f"{_count(behind)} complete since its last bar, {subject.tell(known.end)}"
+        what = f"{_count(behind)} complete since it was covered last, {subject.tell(known.end)}"
         yield subject.finding("stale", begin, until, what, "fetch what is new: --fix, or a backfill")
 
 
 def _known(subject: Subject) -> Interval | None:
-    """Return the time from the first bar, or the first coverage, to the last."""
-    moments = [moment for span in subject.coverage for moment in (span.begin, span.end)]
-    if not subject.bars.empty:
-        moments += [subject.start(0), subject.end(subject.start(-1))]
-    begin, end = min(moments, default=subject.as_of), min(max(moments, default=subject.as_of), subject.as_of)
+    """Return the time from the first bar, or the first coverage, to the end of the coverage.
+
+    Bars after that are the newest, which IB still revises: stored, and to be asked for again. Bars that nobody claimed
+    to be all there are count as a gap.
+    """
+    covered = [moment for span in subject.coverage for moment in (span.begin, span.end)]
+    stored = [] if subject.bars.empty else [subject.start(0), subject.end(subject.start(-1))]
+    begin = min([*covered, *stored], default=subject.as_of)
+    end = min(max(covered or stored, default=subject.as_of), subject.as_of)
     return Interval(begin, end) if begin < end else None
 
 
