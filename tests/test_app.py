@@ -210,6 +210,17 @@ def test_an_unknown_public_name_is_an_attribute_error() -> None:
         _ = wb.opne
 
 
+def test_only_ibs_own_gateways_are_reset_at_night_where_the_settings_say(
+    desk: wb.Workbench, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("WORKBENCH_IB__RESET_REGION", "asia")
+    monkeypatch.setenv("WORKBENCH_IB__PATIENCE_S", "90")
+
+    with running(SimulatedTape(1)) as gateway, wb.open(f"{gateway.host}:{gateway.port}", data_dir=tmp_path) as other:
+        assert (other.ib.config.reset_region, other.ib.config.patience_s) == ("asia", 90)
+    assert desk.ib.config.reset_region is None
+
+
 def test_a_session_that_is_not_over_has_no_daily_bar(settings: Settings) -> None:
     at_noon = settings.model_copy(update={"gateway": GatewaySettings(start="2026-11-20T12:00")})
 
