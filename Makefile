@@ -39,11 +39,13 @@ $(CLIENTS)/%/.ready: | $(READY)
 soak: $(READY)  ## Fuzz the built-in gateway and kill writers of the store, for some minutes
 	WORKBENCH_FUZZ_EXAMPLES=5000 $(BIN)/python -m pytest --timeout 900 tests/gateway/test_fuzz.py
 	WORKBENCH_KILLS=300 $(BIN)/python -m pytest tests/faults/test_store_kills.py
+	WORKBENCH_KILLS=50 $(BIN)/python -m pytest tests/faults/test_backfill_kill.py
 
 bench: $(READY) $(ARCTIC)/.ready  ## Measure what we claim of speed, beside others, in one run
 	$(BIN)/python -m tests.benchmarks.gateway
 	$(BIN)/python -m tests.benchmarks.indicators
 	$(BIN)/python -m tests.benchmarks.store --arctic $(ARCTIC)/bin/python
+	$(BIN)/python -m tests.benchmarks.backfill
 
 # ArcticDB wants an older pandas, so it has an environment of its own; where it cannot be had, the benchmark says so.
 $(ARCTIC)/.ready: | $(READY)
