@@ -10,6 +10,7 @@ import pandas as pd
 
 from workbench.ib.basis import refuse_other_basis
 from workbench.ib.fill import SeriesFill
+from workbench.ib.plan import complete_until
 from workbench.market.coverage import Coverage, Interval
 from workbench.market.sessions import session_calendar
 from workbench.market.timeframes import Timeframe
@@ -40,7 +41,12 @@ class Shelf:
         symbol, timeframe = fill.symbol, str(fill.timeframe)
         source, what_to_show, use_rth = self.source, self.prices.what_to_show, self.prices.use_rth
         fill.saved += self.store.set_aside_corrupt(
-            symbol, timeframe, source=source, what_to_show=what_to_show, use_rth=use_rth, as_of=self._now
+            symbol,
+            timeframe,
+            source=source,
+            what_to_show=what_to_show,
+            use_rth=use_rth,
+            as_of=complete_until(self._now, fill.timeframe, self._calendar),
         )
         self.store.refuse_others(symbol, timeframe, source=source, what_to_show=what_to_show, use_rth=use_rth)
         fill.open(self.missing(fill))
