@@ -284,7 +284,9 @@ class Link:
     def _happened(self, event: Event) -> None:
         before, self.health = self.health, self.health.after(event, asyncio.get_running_loop().time())
         if (change := describe_change(before, self.health)) and not self.closed:
-            logger.warning("%s: %s", self._config, change)
+            # What a code begins is told with its cause and next step by whoever explains codes; the rest only here.
+            is_explained = isinstance(event, Told) and bool(self.health.trouble)
+            logger.log(logging.INFO if is_explained else logging.WARNING, "%s: %s", self._config, change)
         self._changed.set()
         self._changed = asyncio.Event()
         for listener in list(self._listeners):
