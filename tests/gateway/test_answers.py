@@ -126,7 +126,7 @@ def test_fractional_volumes_are_sent_beside_whole_ones() -> None:
 def test_a_real_time_bar_has_its_fields_in_the_order_of_message_50() -> None:
     bodies = answers.realtime_bodies(BARS, lots=True, version=176)
 
-    assert sent(answers.realtime_bar(9, bodies[0])) == ["50", "3", "9", "1775136600", *BAR_TEXTS[1:]]
+    assert sent(answers.realtime_bars(9, bodies[:1])) == ["50", "3", "9", "1775136600", *BAR_TEXTS[1:]]
 
 
 def test_an_update_has_its_count_first_and_its_close_before_high_and_low() -> None:

@@ -59,7 +59,7 @@ def test_the_wish_for_updates_is_where_the_gateway_reads_it() -> None:
         (answers.error(77, Notice(200, "no"), 176), "error"),
         (answers.contract_details_end(77), "contractDetailsEnd"),
         (answers.head_timestamp(77, "1"), "headTimestamp"),
-        (answers.realtime_bar(77, b"1\x002\x00"), "realtimeBar"),
+        (answers.realtime_bars(77, [b"1\x002\x00"]), "realtimeBar"),
         (answers.executions_end(77), "execDetailsEnd"),
         (answers.account_multi_end(77), "accountUpdateMultiEnd"),
         (answers.account_summary_end(77), "accountSummaryEnd"),

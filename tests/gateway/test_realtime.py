@@ -2,10 +2,13 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from datetime import datetime
+from itertools import pairwise
 from zoneinfo import ZoneInfo
 
 import numpy as np
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 from workbench.errors import GatewayError
 from workbench.gateway.aggregate import between, nothing
@@ -170,3 +173,28 @@ def test_what_is_skipped_is_never_streamed() -> None:
 
     assert bars.tick(OPEN + 3605) == {}
     assert starts(bars.tick(OPEN + 3615)["client"]) == [3605, 3610]
+
+
+@given(
+    joins=st.lists(st.tuples(st.integers(0, 60), st.booleans()), min_size=1, max_size=5).map(sorted),
+    ticks=st.lists(st.integers(1, 30), min_size=1, max_size=6),
+)
+def test_whoever_joins_a_feed_gets_what_it_would_get_alone(joins: list[tuple[int, bool]], ticks: list[int]) -> None:
+    moments = np.cumsum([0, *ticks]).tolist()
+    together = LiveBars(Trades(minute()))
+    alone = [LiveBars(Trades(minute())) for _ in joins]
+    got: dict[int, list[int]] = {number: [] for number in range(len(joins))}
+    expected: dict[int, list[int]] = {number: [] for number in range(len(joins))}
+
+    for before, moment in pairwise([-1, *moments, 100]):
+        for number, (offset, use_rth) in enumerate(joins):
+            if before < offset <= moment:
+                for bars in (together, alone[number]):
+                    bars.subscribe(number, 7, feed(use_rth=use_rth), OPEN + offset)
+        told = together.tick(OPEN + moment)
+        for number, bars in enumerate(alone):
+            got[number] += starts(told[number]) if number in told else []
+            expected[number] += starts(due) if (due := bars.tick(OPEN + moment).get(number)) else []
+
+    assert got == expected
+    assert got == {number: list(range(-(-offset // 5) * 5, 60, 5)) for number, (offset, _) in enumerate(joins)}

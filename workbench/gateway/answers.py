@@ -6,7 +6,7 @@ ibapi's decoder.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from itertools import chain
 from typing import Generic, TypeVar
@@ -281,14 +281,15 @@ def historical_update(req_id: int, body: bytes) -> bytes:
 
 
 def realtime_bodies(bars: BarColumns, *, lots: bool, version: int) -> list[bytes]:
-    """Encode all of messages 50 but what differs from subscriber to subscriber (see `realtime_bar`)."""
+    """Encode all of messages 50 but what differs from subscriber to subscriber (see `realtime_bars`)."""
     start = texts.integers(bars.start)
     return texts.separate(texts.rows([start, *_prices(bars), *_volumes(bars, lots=lots, version=version)]))
 
 
-def realtime_bar(req_id: int, body: bytes) -> bytes:
-    """Encode message 50."""
-    return frame(b"50\x003\x00%d\x00%b" % (req_id, body))
+def realtime_bars(req_id: int, bodies: Iterable[bytes]) -> bytes:
+    """Encode messages 50."""
+    head = b"50\x003\x00%d\x00" % req_id
+    return b"".join([frame(head + body) for body in bodies])
 
 
 def _prices(bars: BarColumns) -> list[pa.StringArray]:

@@ -9,8 +9,9 @@ traded has a bar as well, with the last price and volume 0; before and after the
 
 from __future__ import annotations
 
+from bisect import bisect_left
 from collections import defaultdict
-from collections.abc import Callable, Hashable, Iterable, Iterator
+from collections.abc import Callable, Hashable, Iterable, Iterator, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, field
 from typing import NamedTuple, TypeVar
@@ -19,7 +20,7 @@ import numpy as np
 
 from workbench.errors import GatewayError
 from workbench.gateway.aggregate import select
-from workbench.gateway.answers import realtime_bar, realtime_bodies
+from workbench.gateway.answers import realtime_bars, realtime_bodies
 from workbench.gateway.asof import shown
 from workbench.gateway.tape import BatchTape, Block, Instrument, Tape, streamed
 from workbench.gateway.windows import STEP, joined_blocks
@@ -38,9 +39,6 @@ class Feed:
     lots: bool
     version: int
 
-    def __hash__(self) -> int:  # all fields would be hashed for every bar that is sent
-        return self.instrument.con_id
-
     @property
     def layout(self) -> Layout:
         """How its bars are encoded."""
@@ -56,19 +54,34 @@ class Layout(NamedTuple):
     version: int
 
 
-@dataclass(slots=True)
-class Subscription:
-    """One client's wish; `following` is the start of the next bar it gets."""
+class News(NamedTuple):
+    """The bars of a feed that are due: their starts, and their bodies."""
+
+    starts: Sequence[int]
+    bodies: Sequence[bytes]
+
+
+@dataclass(slots=True, eq=False)  # told apart by what they are: comparing feeds for every bar is dear
+class Channel:
+    """All subscriptions to one feed; `following` is the start of the next bar that it brings."""
 
     feed: Feed
+    layout: Layout
     following: int
+    begins: dict[tuple[Hashable, int], int] = field(default_factory=dict)
+    """The start of the first bar of each subscription, by client and request id."""
 
-
-class Wish(NamedTuple):
-    """A feed from a start on: what several subscriptions may have in common."""
-
-    feed: Feed
-    begin: int
+    def tell(self, news: News | GatewayError, end: int, due: Mapping[Hashable, Due]) -> None:
+        """Give the news to all who are subscribed, and go on from `end`."""
+        for (client, req_id), begin in self.begins.items():
+            if begin >= end:
+                continue
+            if isinstance(news, GatewayError):
+                due[client].broken.append((req_id, news))
+                continue
+            known = bisect_left(news.starts, begin) if begin > self.following else 0
+            due[client].data += realtime_bars(req_id, news.bodies[known:])
+        self.following = end
 
 
 @dataclass(slots=True)
@@ -84,7 +97,8 @@ class LiveBars:
 
     def __init__(self, tape: Tape) -> None:
         self._tape = tape
-        self._subscriptions: dict[Hashable, dict[int, Subscription]] = defaultdict(dict)
+        self._channels: dict[Feed, Channel] = {}
+        self._held: dict[Hashable, dict[int, Channel]] = defaultdict(dict)
 
     def subscribe(self, client: Hashable, req_id: int, feed: Feed, now: float) -> None:
         """Begin with the first bar that starts at or after `now`.
@@ -93,60 +107,50 @@ class LiveBars:
         """
         with suppress(GatewayError):  # the tick reports it
             streamed(self._tape, now).bars(feed.instrument.key, STEP, int(now), int(now) + 1, use_rth=feed.use_rth)
-        self._subscriptions[client][req_id] = Subscription(feed, -int(-now // STEP) * STEP)
+        begin = -int(-now // STEP) * STEP
+        if feed not in self._channels:
+            self._channels[feed] = Channel(feed, feed.layout, begin)
+        channel = self._held[client][req_id] = self._channels[feed]
+        channel.begins[client, req_id] = begin
 
     def holds(self, client: Hashable, req_id: int) -> bool:
         """Return whether the subscription exists."""
-        return req_id in self._subscriptions.get(client, {})
+        return req_id in self._held.get(client, {})
 
     def cancel(self, client: Hashable, req_id: int) -> None:
         """End a subscription."""
-        del self._subscriptions[client][req_id]
+        channel = self._held[client].pop(req_id)
+        del channel.begins[client, req_id]
+        if not channel.begins:
+            del self._channels[channel.feed]
 
     def forget(self, client: Hashable) -> None:
         """End all subscriptions of a client."""
-        self._subscriptions.pop(client, None)
+        for req_id in list(self._held.get(client, ())):
+            self.cancel(client, req_id)
+        self._held.pop(client, None)
 
     def skip(self, now: float) -> None:
         """Go on with the first bar that starts at or after `now`: what lies before is streamed to nobody."""
-        for wanted in self._subscriptions.values():
-            for subscription in wanted.values():
-                subscription.following = -int(-now // STEP) * STEP
+        for channel in self._channels.values():
+            channel.following = -int(-now // STEP) * STEP
+            channel.begins = dict.fromkeys(channel.begins, channel.following)
 
     def next_due(self, now: float) -> float | None:
         """Return the gateway time at which bars may be due next, or None when nobody is subscribed."""
-        return (now // STEP + 1) * STEP if any(self._subscriptions.values()) else None
+        return (now // STEP + 1) * STEP if self._channels else None
 
     def tick(self, now: float) -> dict[Hashable, Due]:
         """Return what is due at `now` for each client, in order of time for each subscription."""
         end = int(now // STEP) * STEP
-        behind = list(self._behind(end))
-        bodies = self._bodies({Wish(it.feed, it.following) for _, _, it in behind}, end)
         due: dict[Hashable, Due] = defaultdict(Due)
-        for client, req_id, subscription in behind:
-            found = bodies[Wish(subscription.feed, subscription.following)]
-            subscription.following = end
-            if isinstance(found, GatewayError):
-                due[client].broken.append((req_id, found))
-            else:
-                due[client].data += b"".join([realtime_bar(req_id, body) for body in found])
-        return due
-
-    def _behind(self, end: int) -> Iterator[tuple[Hashable, int, Subscription]]:
-        for client, wanted in self._subscriptions.items():
-            for req_id, subscription in wanted.items():
-                if subscription.following < end:
-                    yield client, req_id, subscription
-
-    def _bodies(self, wishes: set[Wish], end: int) -> dict[Wish, list[bytes] | GatewayError]:
-        """Return the encoded bars of each wish up to `end`: one look-up for all that begin alike."""
-        bodies: dict[Wish, list[bytes] | GatewayError] = {}
-        for (begin, use_rth), alike in by(wishes, lambda wish: (wish.begin, wish.feed.use_rth)).items():
-            names = sorted({wish.feed.instrument.key for wish in alike})
+        behind = [channel for channel in self._channels.values() if channel.following < end]
+        for (begin, use_rth), alike in by(behind, lambda it: (it.following, it.feed.use_rth)).items():
+            names = sorted({channel.feed.instrument.key for channel in alike})
             found, errors = _window(streamed(self._tape, end), names, begin, end, use_rth=use_rth)
-            bodies |= {wish: errors[it] for wish in alike if (it := wish.feed.instrument.key) in errors}
-            bodies |= _encoded([wish for wish in alike if wish not in bodies], names, found)
-        return bodies
+            for channel, news in _news(alike, names, found):
+                channel.tell(errors.get(channel.feed.instrument.key, news), end, due)
+        return due
 
 
 def by(wishes: Iterable[W], key: Callable[[W], K]) -> dict[K, list[W]]:
@@ -176,15 +180,15 @@ def _window(
     return joined_blocks(parts), errors
 
 
-def _encoded(wishes: list[Wish], names: list[str], block: Block) -> dict[Wish, list[bytes]]:
-    """Return the bodies of each wish; all bars of a layout are encoded in one go."""
+def _news(channels: Iterable[Channel], names: list[str], block: Block) -> Iterator[tuple[Channel, News]]:
+    """Return what each channel brings; all bars of a layout are encoded in one go."""
     place_of = {name: place for place, name in enumerate(names)}
-    bodies: dict[Wish, list[bytes]] = {}
-    for layout, alike in by(wishes, lambda wish: wish.feed.layout).items():
-        places = [place_of[wish.feed.instrument.key] for wish in alike]
+    for layout, alike in by(channels, lambda it: it.layout).items():
+        places = [place_of[channel.feed.instrument.key] for channel in alike]
         wanted = np.isin(block.place, places)
         bars = shown(select(block.bars, wanted), layout.what_to_show, layout.min_tick)
-        encoded = realtime_bodies(bars, lots=layout.lots, version=layout.version)
+        encoded, starts = realtime_bodies(bars, lots=layout.lots, version=layout.version), bars.start.tolist()
         bounds = np.searchsorted(block.place[wanted], np.arange(len(names) + 1)).tolist()
-        bodies |= {wish: encoded[bounds[it] : bounds[it + 1]] for wish, it in zip(alike, places, strict=True)}
-    return bodies
+        for channel, place in zip(alike, places, strict=True):
+            rows = slice(bounds[place], bounds[place + 1])
+            yield channel, News(starts[rows], encoded[rows])

@@ -2,7 +2,8 @@
 
 Live bars are asked for a few seconds at a time, but a chunk of minutes costs hardly more than one bar. So a tape
 computes chunks of groups of symbols, which are kept, and a look-up is a slice of each group's chunk. Groups end
-their chunks at different moments: not all symbols need a new one in the same tick.
+their chunks at different moments: not all symbols need a new one in the same tick. Few symbols make few groups, for
+one of many symbols costs little more than one of a single one.
 """
 
 from __future__ import annotations
@@ -18,7 +19,8 @@ from workbench.gateway.tape import BarColumns, Block, Counts, Tape
 
 STEP = 5
 CHUNK = 300  # seconds
-GROUPS = CHUNK // STEP
+GROUPS = (1, 4, 12, CHUNK // STEP)
+GROUP = 64  # symbols at least, where there is more than one group
 
 Compute = Callable[[tuple[str, ...], int, int, bool], Block]
 """Symbols, begin, end, regular hours only; the bars of five seconds in between."""
@@ -29,7 +31,7 @@ class Windows:
 
     def __init__(self, compute: Compute) -> None:
         self._compute = compute
-        self._chunk = lru_cache(maxsize=3 * GROUPS)(self._computed)
+        self._chunk = lru_cache(maxsize=3 * GROUPS[-1])(self._computed)
         self._groups = lru_cache(maxsize=8)(_grouped)
 
     def window(self, symbols: Sequence[str], begin: int, end: int, *, use_rth: bool) -> Block:
@@ -53,9 +55,10 @@ class Windows:
 
 def _grouped(symbols: tuple[str, ...]) -> dict[int, tuple[tuple[str, ...], Counts]]:
     """Return the symbols, and their places, of each group by the seconds that its chunks are shifted."""
+    count = max(it for it in GROUPS if it == 1 or it * GROUP <= len(symbols))
     groups: dict[int, list[int]] = {}
     for place, symbol in enumerate(symbols):
-        groups.setdefault(crc32(symbol.encode()) % GROUPS * STEP, []).append(place)
+        groups.setdefault(crc32(symbol.encode()) % count * (CHUNK // count), []).append(place)
     return {shift: (tuple(symbols[it] for it in places), np.array(places)) for shift, places in groups.items()}
 
 
