@@ -60,7 +60,7 @@ def weekdays(labels: Seconds) -> Seconds:
     return np.asarray(day // 7 * 5 + np.minimum(day % 7, 4), dtype=np.int64)
 
 
-@lru_cache(maxsize=128)  # 375 kB each
+@lru_cache(maxsize=512)  # of 375 kB each: 190 MB at most, where a market of so many is followed
 def path(seed: int, listing: Listing) -> Path:
     """Return the whole daily path of a listing."""
     market = _market(seed)
@@ -120,11 +120,8 @@ def _fear(market: _Walk, listing: Listing) -> Path:
 
 def _pulled(steps: Floats, rest: float) -> Floats:
     """Return the running sum of `steps` of which `rest` is left at each further step."""
-    level, levels = 0.0, []
-    for step in steps.tolist():  # each needs the one before it: nothing to vectorise
-        level = rest * level + step
-        levels.append(level)
-    return np.array(levels)
+    level = 0.0
+    return np.array([level := rest * level + step for step in steps.tolist()])  # each needs the one before it
 
 
 def _conditioned(level: Floats, rest: float) -> Floats:
