@@ -72,6 +72,15 @@ def test_a_backfill_stores_bars_and_status_shows_them(tmp_path: Path) -> None:
     assert len(HistoricalDataManager(tmp_path / "data" / "demo" / "historical").load_bars("AAPL", "1day")) == 209
 
 
+def test_a_dry_run_shows_the_forecast_and_stores_nothing(tmp_path: Path) -> None:
+    bounds = ("--since", "2026-01-02", "--until", "2026-11-01")
+
+    shown = workbench("backfill", "AAPL", "-t", "1day", "-t", "15min", *bounds, "--dry-run", cwd=tmp_path)
+
+    assert "to fetch: 3 requests, about 5,687 bars" in shown.stderr
+    assert "Nothing is stored yet" in workbench("status", cwd=tmp_path).stdout
+
+
 @pytest.mark.parametrize(
     ("arguments", "code", "said"),
     [
