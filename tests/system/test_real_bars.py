@@ -49,12 +49,13 @@ class Desk:
         return source[COLUMNS].astype("float64")
 
 
-def desk_of(timeframe: str, source: Path, folder: Path) -> Iterator[Desk]:
+def desk_of(timeframe: str, source: Path, folder: Path, *, start: str = "2026-11-20T17:00") -> Iterator[Desk]:
     """Replay the files of one timeframe alone: beside shorter ones they would be made of these."""
     for path in source.glob(f"*/{timeframe}.parquet"):
         (folder / "tape" / path.parent.name).mkdir(parents=True)
         (folder / "tape" / path.parent.name / path.name).symlink_to(path)
     command = [sys.executable, "-m", "workbench", "gateway", "--port", "0", "--tape", str(folder / "tape")]
+    command += ["--start", start]
     with subprocess.Popen(command, stdout=subprocess.PIPE, text=True) as gateway:
         assert gateway.stdout is not None
         port = int(gateway.stdout.readline().split("127.0.0.1:")[1].split()[0])
@@ -74,7 +75,9 @@ def minutes(real_bars: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterat
 
 @pytest.fixture(scope="module")
 def fives(real_bars: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Desk]:
-    yield from desk_of("5sec", real_bars / "lean", tmp_path_factory.mktemp("fives"))
+    # IB keeps bars so short for six months, and older ones are not asked for.
+    folder = tmp_path_factory.mktemp("fives")
+    yield from desk_of("5sec", real_bars / "lean", folder, start="2013-10-15T09:00")
 
 
 @pytest.fixture(scope="module")
