@@ -38,7 +38,7 @@ Contents = dict[tuple[str, str], tuple[str, bytes]]
 
 @contextmanager
 def gateway() -> Iterator[tuple[GatewayServer, Account]]:
-    """Run a gateway that is slow enough to be killed over: 1000 bars take 15 s of its time, a quarter second of ours."""
+    """Run a gateway that is slow enough to be killed over: 1000 bars take a quarter of a second of ours."""
     tape = SimulatedTape(1, start=int(START))
     with strict_gateway(tape, START, speed=SPEED, latency=Latency(per_1000_bars_s=15.0)) as served:
         yield served

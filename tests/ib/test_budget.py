@@ -7,7 +7,6 @@ import subprocess
 import sys
 import time
 from collections.abc import Collection, Iterator, Sequence
-from pathlib import Path
 
 import pytest
 
@@ -23,8 +22,9 @@ SPEED = 600.0
 
 
 @pytest.fixture
-def database(tmp_path: Path) -> Iterator[DatabaseManager]:
-    with DatabaseManager(f"sqlite:///{tmp_path / 'trading.db'}") as it:
+def database(database_url: str) -> Iterator[DatabaseManager]:
+    """A database, on SQLite and on PostgreSQL."""
+    with DatabaseManager(database_url) as it:
         yield it
 
 
@@ -32,7 +32,7 @@ def shared(database: DatabaseManager, account: str = ACCOUNT, *, hold_s: float =
     return DatabaseLedger(database, GATEWAY, account, limits_for(), hold_s=hold_s)
 
 
-@pytest.fixture(params=["memory", "database"])
+@pytest.fixture(params=["memory", "shared"])
 def ledger(request: pytest.FixtureRequest, database: DatabaseManager) -> Ledger:
     return MemoryLedger(Pacer(hold_s=75.0)) if request.param == "memory" else shared(database)
 
@@ -206,16 +206,25 @@ asyncio.run(main())
 """
 
 
-def test_no_window_holds_more_than_the_limit_with_several_processes(tmp_path: Path) -> None:
+_COLUMNS = "token gateway account sent held_until contract exchange what_to_show bar_seconds rest messages"
+_NOTED = f"insert into seen values ({', '.join(f'new.{name}' for name in _COLUMNS.split())})"
+COPYING = {
+    "sqlite": [f"create trigger note after insert on request_bookings begin {_NOTED}; end"],
+    "postgresql": [
+        f"create function note() returns trigger language plpgsql as $$ begin {_NOTED}; return null; end $$",
+        "create trigger note after insert on request_bookings for each row execute function note()",
+    ],
+}
+"""How each database copies what is booked into the table `seen`."""
+
+
+def test_no_window_holds_more_than_the_limit_with_several_processes(database_url: str) -> None:
     """What each was granted is read from the table itself, which a trigger copies before it is swept."""
-    url = f"sqlite:///{tmp_path / 'trading.db'}"
+    url = database_url
     with DatabaseManager(url) as database, database.transaction() as connection:
         connection.exec_driver_sql("create table seen as select * from request_bookings")
-        connection.exec_driver_sql(
-            "create trigger note after insert on request_bookings begin insert into seen values (new.token, "
-            "new.gateway, new.account, new.sent, new.held_until, new.contract, new.exchange, new.what_to_show, "
-            "new.bar_seconds, new.rest, new.messages); end"
-        )
+        for statement in COPYING[connection.dialect.name]:
+            connection.exec_driver_sql(statement)
     processes = [
         subprocess.Popen([sys.executable, "-c", ONE_OF_SEVERAL, url, str(seed), str(SPEED)]) for seed in range(3)
     ]
