@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
+from datetime import UTC, datetime
 from pathlib import Path
 
+import pyarrow as pa
+import pyarrow.parquet as pq
 import pytest
 
 from workbench.errors import GatewayError
 from workbench.gateway.launch import open_tape
-from workbench.gateway.process import GatewayProcess
+from workbench.gateway.process import GatewayProcess, replay
 
 
 def test_the_account_names_what_was_done_to_the_tape(tmp_path: Path) -> None:
@@ -46,3 +49,21 @@ def test_the_command_line_takes_splits_and_revisions(tmp_path: Path) -> None:
 
     with pytest.raises(GatewayError, match="line 2"):
         GatewayProcess(["--splits", str(splits), "--revise", "0.01"])
+
+
+def test_what_is_wrong_with_a_replayed_folder_reaches_whoever_replays_it(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    (tmp_path / "ACME").mkdir()
+    day = pa.array([datetime(2026, 11, 20, tzinfo=UTC)], pa.timestamp("us", tz="UTC"))
+    bars = {"timestamp": day} | {name: [10.0] for name in ("open", "high", "low", "close", "volume")}
+    pq.write_table(pa.table(bars), tmp_path / "ACME" / "1day.parquet")
+
+    replay(str(tmp_path), start="2026-11-20T09:30").close()
+
+    assert "built-in gateway: no 5sec bars of ACME: their real-time bars and ticks are refused" in caplog.messages
+
+
+def test_a_replay_that_cannot_start_says_why(tmp_path: Path) -> None:
+    with pytest.raises(GatewayError, match=r"holds no <SYMBOL>/<timeframe>\.parquet"):
+        replay(str(tmp_path), start="2026-11-20T09:30")

@@ -2,18 +2,21 @@
 
 from __future__ import annotations
 
+import logging
 import os
 import queue
 import subprocess
 import sys
-import tempfile
 import threading
+from collections import deque
 from collections.abc import Sequence
 from typing import IO, Any
 
 from workbench.errors import GatewayError
 from workbench.gateway.control import GatewayControl
 from workbench.gateway.launch import SIMULATED
+
+log = logging.getLogger(__name__)
 
 READY = "ready"
 """What the process writes when it listens: this word, its host and its port."""
@@ -23,21 +26,30 @@ _APART: dict[str, Any] = {"creationflags": 0x200} if os.name == "nt" else {"proc
 
 _START_TIMEOUT_S = 60.0
 _END_TIMEOUT_S = 5.0
+_WORDS_TIMEOUT_S = 1.0  # for what was said to arrive
 
 
 class GatewayProcess:
     """A built-in gateway that ends with its owner, however that ends.
 
     It listens on 127.0.0.1 and a free port. The pipe to its standard input is its leash: when the owner closes it,
-    or dies, the process ends.
+    or dies, the process ends. What it says meanwhile, warnings of files that disagree for one, is logged here.
     """
 
     def __init__(self, arguments: Sequence[str] = ()) -> None:
-        self._errors = tempfile.TemporaryFile()  # noqa: SIM115  closed with the process
         command = [sys.executable, "-m", "workbench", "gateway", "--port", "0", "--embedded", *arguments]
         self._process = subprocess.Popen(  # noqa: S603  this interpreter, our own module
-            command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=self._errors, text=True, **_APART
+            command,
+            stdin=subprocess.PIPE,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.PIPE,
+            text=True,
+            errors="replace",
+            **_APART,
         )
+        self._said: deque[str] = deque(maxlen=100)
+        self._listener = threading.Thread(target=_retell, args=(self._process.stderr, self._said), daemon=True)
+        self._listener.start()
         try:
             self.host, self.port = self._await_ready()
         except BaseException:
@@ -59,7 +71,7 @@ class GatewayProcess:
         except subprocess.TimeoutExpired:
             self._process.kill()
             self._process.wait()
-        self._errors.close()
+        self._listener.join(_WORDS_TIMEOUT_S)  # it closes the pipe
 
     def _await_ready(self) -> tuple[str, int]:
         assert self._process.stdout is not None  # noqa: S101  Popen was asked for a pipe
@@ -74,16 +86,15 @@ class GatewayProcess:
         return words[1], int(words[2])
 
     def _last_words(self) -> str:
-        self._errors.seek(0)
-        text = self._errors.read().decode(errors="replace").strip()
-        return text.splitlines()[-1] if text else f"it said nothing within {_START_TIMEOUT_S:.0f} s"
+        self._listener.join(_WORDS_TIMEOUT_S)  # a process that has ended has more to say than has arrived
+        return self._said[-1] if self._said else f"it said nothing within {_START_TIMEOUT_S:.0f} s"
 
 
 def replay(tape: str = SIMULATED, *, start: str, speed: float = 1.0, seed: int = 1) -> GatewayProcess:
     """Start a gateway that plays a session from `start` on; close it when done.
 
     `tape` is a folder of bars, the workbench's own store for one, or the simulated market. `start` is exchange time,
-    `2026-11-20T09:30`. Raises GatewayError.
+    `2026-11-20T09:30`. What is wrong with the folder's files is logged as a warning. Raises GatewayError.
 
         gateway = replay("data/historical/stocks", start="2026-11-20T09:30", speed=60)
         desk = workbench.open(f"{gateway.host}:{gateway.port}")
@@ -94,3 +105,12 @@ def replay(tape: str = SIMULATED, *, start: str, speed: float = 1.0, seed: int =
 
 def _put_line(stream: IO[str], lines: queue.Queue[str]) -> None:
     lines.put(stream.readline())
+
+
+def _retell(stream: IO[str], said: deque[str]) -> None:
+    """Log what the gateway's process says, line by line until it ends."""
+    with stream:
+        for line in stream:
+            if text := line.rstrip():
+                said.append(text)
+                log.warning("built-in gateway: %s", text)
