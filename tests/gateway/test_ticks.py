@@ -12,7 +12,7 @@ from workbench.gateway.asof import AsOf, shown
 from workbench.gateway.hours import hours
 from workbench.gateway.revise import RevisedTape
 from workbench.gateway.simulated import SimulatedTape
-from workbench.gateway.tape import DAY, Instrument
+from workbench.gateway.tape import DAY, BarColumns, Instrument
 from workbench.gateway.ticks import (
     DELAYED,
     DELAYED_FROZEN,
@@ -231,3 +231,43 @@ def test_ticks_are_what_was_streamed_even_where_history_is_revised() -> None:
 
     assert of_revised.first() == plain.first()
     assert of_revised.until(begin + 60) == plain.until(begin + 60)
+
+
+def test_whoever_begins_in_the_same_five_seconds_shares_one_look_up() -> None:
+    begin, counted = at("2026-11-20 12:00"), Counted()
+    ticks = LiveTicks(counted, 900)
+    for number, moment in enumerate((begin, begin + 1, begin + 2)):
+        ticks.begin(number, 7, Layout(instrument("AAPL"), 176), moment)
+    before = counted.asked
+
+    due = ticks.tick(begin + 10)
+
+    assert counted.asked == before + 1
+    assert bytes(due[0].data) == bytes(due[1].data) == bytes(due[2].data) != b""
+
+
+@pytest.mark.parametrize("moment", ["2026-11-20 12:00:03", "2026-11-20 03:59:58", "2026-11-20 09:29:58"])
+def test_a_late_subscriber_gets_what_it_would_get_alone(moment: str) -> None:
+    begin, layout = at(moment), Layout(instrument("AAPL"), 176)
+    together, alone = LiveTicks(tape(), 900), LiveTicks(tape(), 900)
+    together.begin(1, 7, layout, begin - 3600)
+    together.tick(begin)
+
+    assert together.begin(2, 7, layout, begin + 6) == alone.begin(2, 7, layout, begin + 6)
+    for later in range(7, 600, 13):
+        assert together.tick(begin + later)[2].data == alone.tick(begin + later)[2].data
+
+
+class Counted:
+    """The tape, which counts how often it is asked."""
+
+    account = "TEST"
+
+    def __init__(self) -> None:
+        self.asked = 0
+        self.instruments = tape().instruments
+        self.head = tape().head
+
+    def bars(self, symbol: str, step: int, begin: int, end: int, *, use_rth: bool) -> BarColumns:
+        self.asked += 1
+        return tape().bars(symbol, step, begin, end, use_rth=use_rth)

@@ -12,6 +12,7 @@ from collections import defaultdict
 from collections.abc import Hashable, Iterator, Mapping
 from dataclasses import dataclass, replace
 from itertools import groupby
+from weakref import WeakValueDictionary
 
 import numpy as np
 
@@ -170,6 +171,10 @@ class Quotes:
         self._following = instant
         self._day = day_at(AsOf(streamed(self._tape, instant), self._calendar, instant), self.instrument)
 
+    def is_like(self, other: Quotes) -> bool:
+        """Return whether the same ticks follow for both: then one does for all who want them."""
+        return (self._following, self._day, self._told) == (other._following, other._day, other._told)
+
     def first(self) -> list[Tick]:
         """Return all that is known at the begin."""
         last = self._last_bar()
@@ -241,6 +246,13 @@ class _Stream:
     layout: Layout
     behind: int
 
+    def news(self, now: float) -> list[Tick] | GatewayError:
+        """Return the ticks until `now`, or why there are none."""
+        try:
+            return self.quotes.until(now - self.behind)
+        except GatewayError as error:
+            return error
+
 
 class LiveTicks:
     """All subscriptions to market data of one gateway."""
@@ -249,6 +261,8 @@ class LiveTicks:
         self._tape = tape
         self._delay = delay
         self._streams: dict[Hashable, dict[int, _Stream]] = defaultdict(dict)
+        self._shared: WeakValueDictionary[tuple[str, int], Quotes] = WeakValueDictionary()
+        """The newest quotes by symbol and delay: who begins in the same five seconds needs none of its own."""
 
     def begin(
         self, client: Hashable, req_id: int, layout: Layout, now: float, *, kind: int = LIVE, snapshot: bool = False
@@ -266,7 +280,10 @@ class LiveTicks:
         )
         if snapshot:
             return b"".join((*head, answers.tick_snapshot_end(req_id)))
-        self._streams[client][req_id] = _Stream(quotes, layout, behind)
+        shared = self._shared.get((layout.instrument.key, behind))
+        if shared is None or not shared.is_like(quotes):
+            self._shared[layout.instrument.key, behind] = shared = quotes
+        self._streams[client][req_id] = _Stream(shared, layout, behind)
         return b"".join(head)
 
     def holds(self, client: Hashable, req_id: int) -> bool:
@@ -283,9 +300,8 @@ class LiveTicks:
 
     def skip(self, now: float) -> None:
         """Go on from `now`: the trades before it are told to nobody."""
-        for streams in self._streams.values():
-            for stream in streams.values():
-                stream.quotes.skip(now - stream.behind)
+        for quotes, behind in {(it.quotes, it.behind) for streams in self._streams.values() for it in streams.values()}:
+            quotes.skip(now - behind)
 
     def next_due(self, now: float) -> float | None:
         """Return the gateway time at which ticks may come next, or None when nobody is subscribed."""
@@ -294,12 +310,16 @@ class LiveTicks:
     def tick(self, now: float) -> Mapping[Hashable, Due]:
         """Return what has happened for each client until `now`."""
         due: dict[Hashable, Due] = defaultdict(Due)
+        news: dict[Quotes, list[Tick] | GatewayError] = {}
         for client, streams in self._streams.items():
             for req_id, stream in streams.items():
-                try:
-                    due[client].data += stream.layout.messages(req_id, stream.quotes.until(now - stream.behind))
-                except GatewayError as error:
-                    due[client].broken.append((req_id, error))
+                if stream.quotes not in news:
+                    news[stream.quotes] = stream.news(now)
+                found = news[stream.quotes]
+                if isinstance(found, GatewayError):
+                    due[client].broken.append((req_id, found))
+                else:
+                    due[client].data += stream.layout.messages(req_id, found)
         return due
 
 
