@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from dataclasses import fields
 from datetime import datetime
 from functools import cache
@@ -12,6 +13,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from workbench.gateway import windows
 from workbench.gateway.replay import ReplayTape
 from workbench.gateway.simulated import SimulatedTape
 from workbench.gateway.tape import BarColumns, BatchTape, Block
@@ -19,6 +21,16 @@ from workbench.gateway.windows import one_by_one
 
 NEW_YORK = ZoneInfo("America/New_York")
 SYMBOLS = ["SPY", "SEB", "VIX", "AAPL", "BRK B", "F", "NATH", "RY.TSE"]
+
+
+@pytest.fixture(params=[windows.GROUP, 1], ids=["one group", "several groups"], autouse=True, scope="module")
+def group(request: pytest.FixtureRequest) -> Iterator[None]:
+    """Let few symbols make several groups, as many symbols do."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(windows, "GROUP", request.param)
+        simulated.cache_clear()
+        yield
+    simulated.cache_clear()
 
 
 def at(text: str) -> int:
