@@ -3,7 +3,8 @@
 *seed* is the specification's own code: one snappy file a series, read and rewritten whole by pandas. ArcticDB runs in
 a process and an environment of its own (`--arctic PYTHON`) and times itself. Every answer is compared: a peer that
 returned other bars would end the run. Writes of ours, ArcticDB and DuckDB are durable, those of seed and polars are
-not. Ours go through the store's public face: validation, lock and checksums are in their times.
+not; the disk is synced before each step, for otherwise who syncs would wait for what the others have left to be
+written. Ours go through the store's public face: validation, lock and checksums are in their times.
 
 Read the ratios, not the times: they are of medians over rounds in which the order rotates.
 """
@@ -12,6 +13,7 @@ from __future__ import annotations
 
 import argparse
 import json
+import os
 import shutil
 import statistics
 import subprocess
@@ -290,6 +292,7 @@ class Table:
         """Let each peer do it once; all must answer the same."""
         answers = {}
         for peer in peers:
+            os.sync()
             began = time.perf_counter()
             answers[peer.name] = act(peer)
             seconds = time.perf_counter() - began

@@ -60,6 +60,10 @@ class PartFolder:
         near = [(period, name) for period, name in periods if period.begin < end and begin < period.end]
         return [part for period, name in near if (part := self._find(period, name, contents[name]))]
 
+    def periods(self) -> list[Interval]:
+        """Return the periods of the parts, as their names tell. For writers: no change may be pending."""
+        return [period for name in self._names() if (period := parse_part_name(name))]
+
     def has_parts(self) -> bool:
         """Tell whether anything is stored, readable or not."""
         return bool(self._names() or (pending(self.home) and self.parts()))
@@ -77,7 +81,7 @@ class PartFolder:
 
     def _find(self, period: Interval, name: str, content: Path) -> Part | None:
         """Return the part of that name; None when it vanished since it was listed, which the next list shows."""
-        path = self.folder / name
+        path = content if content.name == name else self.folder / name
         for at in (content, path):  # a temporary that is gone was renamed
             try:
                 return find_part(path, period, at)

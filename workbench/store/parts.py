@@ -10,7 +10,7 @@ from __future__ import annotations
 import errno
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
 from functools import lru_cache
 from pathlib import Path
@@ -51,9 +51,9 @@ class PartChanged(Exception):
 class Part:
     """A part as it was found in its folder."""
 
-    path: Path
+    path: Path = field(hash=False)
     """Its place."""
-    period: Interval
+    period: Interval = field(hash=False)
     content: Path
     """Where its bytes are: at its place, or still beside it, under a decided change that is not finished."""
     inode: int

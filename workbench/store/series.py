@@ -145,8 +145,9 @@ class Series(PartFolder):
         cannot be read, and changes nothing of its year.
         """
         self._tidy()
-        parts = {part.period: part for part in self.parts()}
-        years = [(year, months) for year, months in foldable(parts).items() if year.begin.year not in but]
+        due = foldable(self.periods())
+        years = [(year, months) for year, months in due.items() if year.begin.year not in but]
+        parts = {part.period: part for part in self.parts()} if years else {}
         for year, months in years[:limit]:
             chosen = [parts[month] for month in months]
             infos = [read_info(part) for part in chosen]
