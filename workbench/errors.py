@@ -118,7 +118,7 @@ class AlreadyRecorded(StoreError):
     def __init__(self, symbols: list[str], holder: str) -> None:
         self.symbols, self.holder = symbols, holder
         super().__init__(
-            f"{', '.join(symbols)} are recorded already, by {holder}. End it, or follow what it records: any process can"
+            f"{', '.join(symbols)} are recorded already, by {holder}. End it, or follow what it records: all can"
         )
 
 
