@@ -33,6 +33,7 @@ from workbench.store.database import DatabaseManager
 from workbench.store.door import Door
 from workbench.store.footer import SHARES, Provenance
 from workbench.store.merge import SaveReport
+from workbench.store.panel import Panel, PanelCache
 from workbench.store.parts import ALWAYS
 from workbench.store.review import Review
 from workbench.store.series import Series, refuse_outside, years_of
@@ -60,12 +61,14 @@ class HistoricalDataManager:
         universe: Universe | None = None,
         database: DatabaseManager | None = None,
         update: Callable[[str, str], object] | None = None,
+        cache_dir: Path | None = None,
     ) -> None:
         self.data_dir = Path(data_dir)
         self.universe = default_universe() if universe is None else universe
         self._database = database
         self._update = update
         self._door = Door(self.data_dir, self.universe)
+        self._cache_dir = cache_dir or self.data_dir.parent / "cache"
 
     def __repr__(self) -> str:
         return f"HistoricalDataManager({str(self.data_dir)!r})"
@@ -176,6 +179,18 @@ class HistoricalDataManager:
         if scanned is None:
             raise StoreError(f"nothing is stored of {', '.join(chosen) or 'no symbols'} at {timeframe}; backfill first")
         return scanned
+
+    def panel(
+        self, timeframe: str, symbols: str | Sequence[str], bars: int = 500, *, what_to_show: str = "TRADES"
+    ) -> Panel:
+        """Return the newest stored bars of many symbols as arrays, a row a symbol: `panel["close"]`, `.timestamps`.
+
+        They are kept in a memory-mapped cache; what has been saved since is read anew first. Raises `CorruptPart`.
+        """
+        chosen = as_names(symbols)
+        series = {symbol: self._series(symbol, timeframe, what_to_show) for symbol in chosen}
+        name = f"{parse_timeframe(timeframe)}-{what_to_show}"
+        return PanelCache(self._cache_dir / "panel" / name, self.data_dir).open(series, bars)
 
     def coverage(self, symbol: str, timeframe: str, *, what_to_show: str = "TRADES") -> Coverage:
         """Return the intervals of a series that were asked for and are stored, empty ones included."""
