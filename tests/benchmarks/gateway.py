@@ -39,13 +39,14 @@ START = datetime(2026, 11, 20, 9, 35, tzinfo=ZoneInfo("America/New_York")).times
 ROUNDS = 5
 VERSION = 176
 SPEED_OF_FLOOD = 1000.0
-FLOODED, COPIES = 40, 10  # symbols of the flood and subscriptions to each: 80 000 bars a second are due
-FLOOD_S = 0.5  # short: what the client leaves unread is bounded
+FLOODED, COPIES = 40, 15  # symbols of the flood and subscriptions to each: 120 000 bars a second are due
+FLOOD_S = 0.5  # short: who leaves 16 MB unread is dropped, and at worst a tenth of a kB comes for each bar due
 REQUESTS, DURATION = 12, "10 D"  # symbols whose history is asked for, and how much at once
 ENDS = [datetime(2026, 11, 20, 5, tzinfo=UTC) - timedelta(days=16 * number) for number in range(3 * ROUNDS)]
 """Of the intervals, newest first; no two overlap."""
 FLOOD_DUE = FLOODED * COPIES * SPEED_OF_FLOOD / 5
-PATIENCE_S = 10.0  # until the flood has reached every subscription
+PATIENCE_S = 1.0  # until the flood has reached every subscription
+SETTLING_S = 60.0  # until the load of many symbols is steady
 OPEN = 5  # historical requests at the same time
 GATEWAYS_S: list[float] = []
 """Processor time of the gateways that have ended."""
@@ -192,7 +193,9 @@ class Counter:
             for payload in self.reader.frames():
                 if wanted(payload):
                     return payload
-            self.reader.feed(self.socket.recv(1 << 20))
+            if not (data := self.socket.recv(1 << 20)):
+                raise ConnectionError("the gateway has hung up")
+            self.reader.feed(data)
 
     def count(self, seconds: float) -> tuple[int, float]:
         """Return how many live bars come in so many seconds, and how many seconds it were."""
@@ -335,13 +338,19 @@ def served_live(served: Served) -> Rounds:
             ]
             for bars in lists:
                 bars.updateEvent += lambda *_: None
-            until = time.perf_counter() + PATIENCE_S
-            while not all(lists) and time.perf_counter() < until:
-                loop.run_until_complete(asyncio.sleep(0.02))
-            with rounds.round(served, lambda lists=lists: sum(map(len, lists))):
-                loop.run_until_complete(asyncio.sleep(FLOOD_S))
+            if waited(loop, lambda lists=lists: all(lists), PATIENCE_S, every=0.02):
+                with rounds.round(served, lambda lists=lists: sum(map(len, lists))):
+                    loop.run_until_complete(asyncio.sleep(FLOOD_S))
         rounds.limits.append(decoded_live(payloads))
     return rounds
+
+
+def waited(loop: asyncio.AbstractEventLoop, true: Callable[[], bool], seconds: float, *, every: float) -> bool:
+    """Let the client live until something is true; return whether it came true in so many seconds."""
+    until = time.perf_counter() + seconds
+    while not (done := true()) and time.perf_counter() < until:
+        loop.run_until_complete(asyncio.sleep(every))
+    return done
 
 
 def flooded(number: int) -> str:
@@ -374,7 +383,8 @@ def load_of_counter(served: Served, symbols: int, due: float, seconds: float) ->
     counter = Counter(served.port)
     counter.ask(b"".join(live_bars(number, f"S{number:04}") for number in range(symbols)))
     counter.until(lambda payload: payload.startswith(b"50\x003\x00%d\x00" % (symbols - 1)))  # the last has begun
-    while counter.count(5.0)[0] > 6 * due:  # what came due while so many were subscribed
+    until = time.perf_counter() + SETTLING_S
+    while counter.count(5.0)[0] > 6 * due and time.perf_counter() < until:  # what came due while so many began
         pass
     cpu = served.cpu_s()
     bars, passed = counter.count(seconds)
@@ -389,10 +399,10 @@ def load_of_ib_insync(served: Served, symbols: int, due: float, seconds: float) 
 
     with connected(served.port) as (ib, loop):
         lists = [ib.reqRealTimeBars(Stock(f"S{n:04}", "SMART", "USD"), 5, "TRADES", True) for n in range(symbols)]
-        while not all(lists):
-            loop.run_until_complete(asyncio.sleep(0.2))
-        settled = False
-        while not settled:
+        if not waited(loop, lambda: all(lists), SETTLING_S, every=0.2):
+            return 0.0, f"not measured: {sum(map(bool, lists))} of {symbols} had bars after {SETTLING_S:.0f} s"
+        until, settled = time.perf_counter() + SETTLING_S, False
+        while not settled and time.perf_counter() < until:
             before = sum(map(len, lists))
             loop.run_until_complete(asyncio.sleep(5.0))
             settled = sum(map(len, lists)) - before <= 6 * due
