@@ -264,3 +264,17 @@ def test_the_version_of_a_series_changes_when_its_bars_do_and_only_then(store: H
 
     assert len(set(seen)) == len(seen)
     assert store.version("AAPL", "15min") == seen[-1] == HistoricalDataManager(store.data_dir).version("AAPL", "15min")
+
+
+def test_what_is_dropped_is_gone_and_not_covered_and_the_rest_stays(store: HistoricalDataManager) -> None:
+    frame = bars()
+    span = Interval(datetime(2025, 12, 31, tzinfo=UTC), datetime(2026, 1, 4, tzinfo=UTC))
+    store.save_bars("AAPL", "15min", frame, covers=span)
+
+    dropped = store.drop_before("AAPL", "15min", frame.index[4].to_pydatetime())
+
+    assert dropped == 4
+    assert list(store.load_bars("AAPL", "15min").index) == list(frame.index[4:])
+    assert store.coverage("AAPL", "15min") == Coverage([Interval(frame.index[4].to_pydatetime(), span.end)])
+    assert store.drop_before("AAPL", "15min", datetime(2027, 1, 1, tzinfo=UTC)) == 6
+    assert store.catalog().empty

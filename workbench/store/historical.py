@@ -210,6 +210,14 @@ class HistoricalDataManager:
             series.forget(interval)
             self._record(series.info())
 
+    def drop_before(self, symbol: str, timeframe: str, before: datetime, *, what_to_show: str = "TRADES") -> int:
+        """Let the bars of a series go that start before an instant; return how many. They are not covered any more."""
+        series = self._series(symbol, timeframe, what_to_show)
+        with series.lock():
+            dropped = series.drop(before)
+            self._record(series.info())
+        return dropped
+
     def refuse_others(
         self, symbol: str, timeframe: str, *, source: str, what_to_show: str = "TRADES", use_rth: bool = True
     ) -> None:

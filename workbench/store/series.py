@@ -25,6 +25,7 @@ from workbench.store.footer import PartInfo, Provenance
 from workbench.store.layout import foldable, part_name, periods_of
 from workbench.store.merge import SaveReport, merge
 from workbench.store.parts import (
+    ALWAYS,
     Part,
     between,
     keep_aside,
@@ -172,6 +173,22 @@ class Series(PartFolder):
                 changed.append((part.period, read_whole(part), replace(info, coverage=left)))
         self._put(changed)
 
+    def drop(self, before: datetime) -> int:
+        """Let all bars go that start before an instant, and what is covered there, as one step; return how many."""
+        self._tidy()
+        changed, gone, dropped = [], [], 0
+        for part in self.parts(ALWAYS[0], before):
+            info, bars = read_info(part), read_whole(part)
+            rest = between(bars, before, ALWAYS[1])
+            left = replace(info, coverage=info.coverage.clip(before, ALWAYS[1]), lost=info.lost.clip(before, ALWAYS[1]))
+            dropped += bars.num_rows - rest.num_rows
+            if rest.num_rows or left.coverage or left.lost:
+                changed.append((part.period, rest, left))
+            else:
+                gone.append(part.path)
+        self._put(changed, gone)
+        return dropped
+
     def set_aside(self, provenance: Provenance, as_of: datetime | None = None) -> SaveReport:
         """Put parts aside whose footers cannot be read, and say in their place that their bars are lost.
 
@@ -240,7 +257,7 @@ class Series(PartFolder):
             for temporary in moves.values():
                 temporary.unlink(missing_ok=True)
             raise
-        if moves:
+        if moves or gone:
             replace_all(self.home, moves, gone)
 
     def _tidy(self) -> None:
