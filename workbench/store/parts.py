@@ -125,7 +125,7 @@ def read_info(part: Part) -> PartInfo:
 def _read_info(part: Part) -> PartInfo:
     """Read a footer once: a part that is replaced is another one."""
     with opened(part) as file, _parsed(part, file) as parquet:
-        return _info(part, parquet)
+        return _info(part, parquet, edges=True)
 
 
 def read_bars(part: Part, file: pa.NativeFile, columns: Sequence[str], begin: datetime, end: datetime) -> pa.Table:
@@ -134,7 +134,7 @@ def read_bars(part: Part, file: pa.NativeFile, columns: Sequence[str], begin: da
     Raises `CorruptPart` when the file is not a whole part, or when it misses bars of that time that it once had.
     """
     with _parsed(part, file) as parquet:
-        refuse_lost(part, _info(part, parquet), begin, end)
+        refuse_lost(part, _info(part, parquet, edges=False), begin, end)
         return _rows(parquet, columns, begin, end)
 
 
@@ -156,12 +156,15 @@ def _rows(parquet: pq.ParquetFile, columns: Sequence[str], begin: datetime, end:
     return between(table.select(names).replace_schema_metadata(None), begin, end)
 
 
-def _info(part: Part, parquet: pq.ParquetFile) -> PartInfo:
+def _info(part: Part, parquet: pq.ParquetFile, *, edges: bool) -> PartInfo:
+    """Return what a footer tells; its first and last bar only if `edges` are wanted, for they cost most of it."""
     footer, metadata = parquet.schema_arrow.metadata or {}, parquet.metadata
     if KEY not in footer:
         raise CorruptPart(part.path, "its footer is not one of workbench")
     try:
-        first, last = (None, None) if not metadata.num_rows else (_edge(metadata, 0)[0], _edge(metadata, -1)[1])
+        first, last = (
+            (None, None) if not (edges and metadata.num_rows) else (_edge(metadata, 0)[0], _edge(metadata, -1)[1])
+        )
         return parse_footer(footer[KEY], metadata.num_rows, first, last)
     except NewerSchema as error:
         raise StoreError(f"{part.path} was written by a newer workbench ({error}); upgrade this one") from error
