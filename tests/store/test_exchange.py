@@ -1,0 +1,137 @@
+"""What a file says is understood, or an error that names the file and the row; what is exported comes back."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Literal
+
+import pandas as pd
+import pytest
+
+from workbench.errors import InvalidBars, InvalidInput, SourceMismatch, StoreError
+from workbench.market.timeframes import TIMEFRAMES
+from workbench.store.exchange import Layout, export, find_files, save, understand
+from workbench.store.historical import HistoricalDataManager
+
+MINUTE, DAY = TIMEFRAMES["1min"], TIMEFRAMES["1day"]
+NEW_YORK = "America/New_York"
+
+
+def written(folder: Path, text: str, name: str = "aapl.csv") -> Path:
+    path = folder / name
+    path.parent.mkdir(parents=True, exist_ok=True)
+    path.write_text(text)
+    return path
+
+
+def minutes(*stamps: str, volume: str = "100") -> str:
+    return "timestamp,open,high,low,close,volume\n" + "".join(f"{one},10,11,9,10.5,{volume}\n" for one in stamps)
+
+
+@pytest.mark.parametrize(
+    ("stamps", "zone", "marks", "first"),
+    [
+        (("2026-11-20 09:31", "2026-11-20 09:32"), NEW_YORK, "end", "2026-11-20T14:30:00+00:00"),
+        (("2026-11-20 09:30", "2026-11-20 09:31"), NEW_YORK, "start", "2026-11-20T14:30:00+00:00"),
+        (("2026-07-20 09:30", "2026-07-20 09:31"), NEW_YORK, "start", "2026-07-20T13:30:00+00:00"),
+        (("2026-11-20T14:30:00Z", "2026-11-20T14:31:00Z"), NEW_YORK, "start", "2026-11-20T14:30:00+00:00"),
+        (("2026-11-20 14:31", "2026-11-20 14:30"), "UTC", "start", "2026-11-20T14:30:00+00:00"),  # newest first
+    ],
+)
+def test_times_are_the_starts_of_bars_in_utc(
+    tmp_path: Path, stamps: tuple[str, ...], zone: str, marks: Literal["start", "end"], first: str
+) -> None:
+    (found,) = understand(written(tmp_path, minutes(*stamps)), Layout(MINUTE, zone, marks))
+
+    assert found.symbol == "AAPL"
+    assert found.bars.index[0].isoformat() == first
+    assert (found.bars.index[1] - found.bars.index[0]).total_seconds() == 60
+
+
+def test_a_daily_bar_is_its_date_whatever_the_zone(tmp_path: Path) -> None:
+    text = "Date,Open,High,Low,Close,Vol\n2026-11-19,10,11,9,10.5,100\n2026-11-20,10,11,9,10.5,100\n"
+
+    (found,) = understand(written(tmp_path, text), Layout(DAY, NEW_YORK, columns={"volume": "Vol"}))
+
+    assert [stamp.isoformat() for stamp in found.bars.index] == [f"2026-11-{n}T00:00:00+00:00" for n in (19, 20)]
+
+
+def test_the_symbol_comes_from_a_column_the_folder_the_file_or_the_caller(tmp_path: Path) -> None:
+    day = "date,open,high,low,close,volume"
+    by_column = written(tmp_path, f"{day},ticker\n2026-11-20,1,1,1,1,5,KO\n2026-11-20,2,2,2,2,5,PEP\n", "all.csv")
+    by_folder = written(tmp_path, f"{day}\n2026-11-20,1,1,1,1,5\n", "MSFT/1day.csv")
+
+    assert [(one.symbol, one.bars["close"].tolist()) for one in understand(by_column, Layout(DAY))] == [
+        ("KO", [1.0]),
+        ("PEP", [2.0]),
+    ]
+    assert understand(by_folder, Layout(DAY))[0].symbol == "MSFT"
+    assert understand(by_folder, Layout(DAY, symbol="IBM"))[0].symbol == "IBM"
+    assert find_files(tmp_path) == [by_folder, by_column]
+
+
+@pytest.mark.parametrize(
+    ("text", "zone", "says"),
+    [
+        (minutes("2026-11-20 09:30"), "", "no time zone"),
+        (minutes("2026-11-01 01:30"), NEW_YORK, "does not exist once"),
+        (minutes("2026-11-20 14:30", "soon"), "UTC", "cannot be read"),
+        (minutes("2026-11-20 14:30", volume="many"), "UTC", "row 0: 'many' under volume"),
+        (minutes("2026-11-20 14:30", "2026-11-20 14:30"), "UTC", "row 1 .*same timestamp"),
+        (minutes("2026-11-20 14:30:10"), "UTC", "row 0 .*is not where a 1min bar starts"),
+        ("time,price\n2026-11-20 14:30,1\n", "UTC", "not found: open, high, low, close, volume"),
+        (minutes("2026-11-20 14:30", volume=""), "UTC", "row 0 .*volume"),
+    ],
+)
+def test_what_cannot_be_understood_names_the_file_and_the_row(tmp_path: Path, text: str, zone: str, says: str) -> None:
+    path = written(tmp_path, text)
+
+    with pytest.raises(InvalidInput, match=says) as raised:
+        understand(path, Layout(MINUTE, zone))
+
+    assert str(path) in str(raised.value)
+
+
+@pytest.mark.parametrize("kind", ["csv", "parquet"])
+def test_what_is_exported_is_imported_bit_for_bit(tmp_path: Path, kind: Literal["csv", "parquet"]) -> None:
+    store = HistoricalDataManager(tmp_path / "one")
+    index = pd.DatetimeIndex(["2026-11-19 14:30Z", "2026-11-20 14:30Z"]).as_unit("us")
+    frame = pd.DataFrame(
+        {"open": 0.1 + 0.2, "high": 1 / 3 + 1, "low": 0.1, "close": 0.7, "volume": 1e9 / 3}, index=index
+    )
+    store.save_bars("AAPL", "1min", frame, source="IB")
+
+    ((path, count),) = export(store, ["AAPL"], "1min", tmp_path / "out", kind=kind, start="2026-11-20")
+    (found,) = understand(path, Layout(MINUTE))
+    again = HistoricalDataManager(tmp_path / "two")
+    save(again, found, MINUTE)
+
+    assert (found.symbol, count, again.source) == ("AAPL", 1, "import")
+    pd.testing.assert_frame_equal(
+        again.load_bars("AAPL", "1min"), store.load_bars("AAPL", "1min", start="2026-11-20"), check_exact=True
+    )
+
+
+def test_imported_bars_never_mix_with_those_of_another_source(tmp_path: Path) -> None:
+    store = HistoricalDataManager(tmp_path / "one")
+    (found,) = understand(written(tmp_path, minutes("2026-11-20 14:30")), Layout(MINUTE, "UTC"))
+    store.save_bars("MSFT", "1min", found.bars, source="IB")
+
+    with pytest.raises(SourceMismatch):
+        save(store, found, MINUTE)
+
+    assert store.load_bars("AAPL", "1min").empty
+
+
+def test_an_export_of_nothing_is_an_error(tmp_path: Path) -> None:
+    with pytest.raises(StoreError, match="nothing is stored of AAPL"):
+        list(export(HistoricalDataManager(tmp_path / "one"), ["AAPL"], "1min", tmp_path / "out"))
+
+
+def test_the_row_that_is_named_is_the_one_that_is_wrong(tmp_path: Path) -> None:
+    text = (
+        minutes("2026-11-20 14:30", "2026-11-20 14:31") + "2026-11-20 14:32,10,11,9,ten,1\n2026-11-20 14:33,1,1,1,x,1\n"
+    )
+
+    with pytest.raises(InvalidBars, match="row 2: 'ten' under close"):
+        understand(written(tmp_path, text), Layout(MINUTE, "UTC"))

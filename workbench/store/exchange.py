@@ -1,0 +1,205 @@
+"""Bars from other people's files, and to them: CSV and parquet.
+
+What a file holds is first understood, then shown, then read: which column is what, which time zone its times are in,
+and whether they are the begin of a bar or its end. What is not said and cannot be told is an error, never a guess.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Literal
+from uuid import uuid4
+from zoneinfo import ZoneInfo
+
+import pandas as pd
+import polars as pl
+
+from workbench.errors import InvalidBars, InvalidInput, StoreError, WorkbenchError
+from workbench.market.bars import COLUMNS, REQUIRED, TIMESTAMP, to_table
+from workbench.market.timeframes import Timeframe, parse_timeframe
+from workbench.store.files import replacing
+from workbench.store.historical import HistoricalDataManager
+from workbench.store.merge import SaveReport
+
+Stamps = Literal["start", "end"]
+SYMBOL = "symbol"
+SUFFIXES = (".csv", ".parquet")
+_KNOWN = {
+    TIMESTAMP: ("timestamp", "datetime", "date", "time"),
+    **{name: (name,) for name in COLUMNS},
+    SYMBOL: ("symbol", "ticker"),
+}
+"""By which names a column is known when it is not mapped, in any case."""
+
+
+@dataclass(frozen=True, slots=True)
+class Layout:
+    """What is said of the files: their timeframe, columns (ours to theirs), time zone, and what the times mark."""
+
+    timeframe: Timeframe
+    zone: str = ""
+    stamps: Stamps = "start"
+    columns: Mapping[str, str] | None = None
+    symbol: str = ""
+    """The symbol of all bars; else a column's, a folder's or the file's name."""
+
+    def __post_init__(self) -> None:
+        unknown = [name for name in self.columns or () if name not in _KNOWN]
+        if unknown:
+            raise InvalidInput(f"bars have no column {', '.join(unknown)}; they have {', '.join(_KNOWN)}")
+        try:
+            ZoneInfo(self.zone or "UTC")
+        except (OSError, ValueError) as error:
+            raise InvalidInput(f"{self.zone!r} is no time zone; write America/New_York or UTC") from error
+
+
+@dataclass(frozen=True, slots=True)
+class Understood:
+    """A file as it was understood: the bars of one symbol in it."""
+
+    path: Path
+    symbol: str
+    bars: pd.DataFrame
+
+    def __str__(self) -> str:
+        if self.bars.empty:
+            return f"{self.path}: no bars of {self.symbol}"
+        first, last, close = self.bars.index[0], self.bars.index[-1], self.bars["close"].iloc[-1]
+        return f"{self.path}: {len(self.bars):,} bars of {self.symbol}, {first} to {last}, last close {close:g}"
+
+
+def find_files(path: Path) -> list[Path]:
+    """Return a file, or all CSV and parquet files below a folder. Raises `InvalidInput`."""
+    if path.is_file():
+        return [path]
+    found = sorted(one for one in path.rglob("*") if one.suffix.lower() in SUFFIXES and one.is_file())
+    if not found:
+        raise InvalidInput(f"{path} holds no files that end with {' or '.join(SUFFIXES)}")
+    return found
+
+
+def understand(path: Path, layout: Layout) -> list[Understood]:
+    """Return the bars of a file, by symbol. Raises `InvalidBars`, which names the file and the row."""
+    frame = _read(path)
+    names = _columns(path, list(frame.columns), layout)
+    stamps = _starts(path, frame[names[TIMESTAMP]], layout)
+    numbers = {ours: _numbers(path, frame[theirs]) for ours, theirs in names.items() if ours in COLUMNS}
+    bars = pd.DataFrame(numbers).set_axis(stamps, axis=0)
+    symbols = frame[names[SYMBOL]].cast(pl.String).to_numpy() if SYMBOL in names and not layout.symbol else None
+    if symbols is None:
+        found = [Understood(path, layout.symbol or _named(path, layout.timeframe), bars)]
+    else:
+        if pd.isna(symbols).any():
+            raise InvalidBars(f"{path}, row {int(pd.isna(symbols).argmax())}: no symbol")
+        found = [Understood(path, str(name), rows) for name, rows in bars.groupby(symbols, sort=True)]
+    return [_checked(one, layout.timeframe) for one in found]
+
+
+def save(
+    store: HistoricalDataManager, found: Understood, timeframe: Timeframe, *, source: str = "import",
+    what_to_show: str = "TRADES", use_rth: bool = True,
+) -> SaveReport:  # fmt: skip
+    """Save the bars of a file. Raises `SourceMismatch` where the store holds bars of another source."""
+    try:
+        return store.save_bars(
+            found.symbol, str(timeframe), found.bars, what_to_show=what_to_show, use_rth=use_rth, source=source
+        )
+    except InvalidBars as error:
+        raise InvalidBars(f"{found.path}: {error}") from error
+
+
+def export(
+    store: HistoricalDataManager, symbols: Sequence[str], timeframe: str, target: Path, *,
+    start: str | None = None, end: str | None = None, kind: Literal["csv", "parquet"] = "parquet",
+    what_to_show: str = "TRADES",
+) -> Iterator[tuple[Path, int]]:  # fmt: skip
+    """Write a file a symbol, `SYMBOL_TIMEFRAME.parquet` or `.csv`, times in UTC; yield each with its number of bars."""
+    for symbol in symbols:
+        bars = store.load_bars(symbol, timeframe, start, end, what_to_show=what_to_show)
+        if bars.empty:
+            raise StoreError(f"nothing is stored of {symbol} {timeframe} there; see what is with workbench status")
+        name = f"{store.home(symbol).name}_{parse_timeframe(timeframe)}.{kind}"
+        frame = pl.from_arrow(to_table(bars))
+        assert isinstance(frame, pl.DataFrame)  # noqa: S101  a table gives a frame
+        with replacing(target / name, target / f".{name}-{uuid4().hex}.tmp") as file:
+            if kind == "csv":
+                frame.write_csv(file, datetime_format="%Y-%m-%dT%H:%M:%S%.fZ")
+            else:
+                frame.write_parquet(file)
+        yield target / name, len(bars)
+
+
+def _read(path: Path) -> pl.DataFrame:
+    try:
+        if path.suffix.lower() == ".parquet":
+            return pl.read_parquet(path, glob=False)
+        return pl.read_csv(path, infer_schema=False)  # as text: what is no number is then told by its row
+    except (pl.exceptions.PolarsError, OSError) as error:
+        raise InvalidInput(f"{path} cannot be read: {str(error).splitlines()[0]}") from error
+
+
+def _columns(path: Path, theirs: list[str], layout: Layout) -> dict[str, str]:
+    """Return which column of a file is which of ours."""
+    mapped = dict(layout.columns or {})
+    absent = [name for name in mapped.values() if name not in theirs]
+    by_name = {name.strip().lower(): name for name in theirs}
+    for ours, known in _KNOWN.items():
+        match = next((by_name[name] for name in known if name in by_name), None)
+        if ours not in mapped and match is not None:
+            mapped[ours] = match
+    missing = [name for name in (TIMESTAMP, *REQUIRED) if name not in mapped]
+    if absent or missing:
+        raise InvalidInput(
+            f"{path} has the columns {', '.join(theirs)}; not found: {', '.join([*absent, *missing])}. Say which is "
+            "which, as --column timestamp=Date --column volume=Vol"
+        )
+    return mapped
+
+
+def _starts(path: Path, column: pl.Series, layout: Layout) -> pd.DatetimeIndex:
+    """Return the bars' starts in UTC. A daily bar's time is its session's date, whatever the zone."""
+    try:
+        stamps = pd.DatetimeIndex(
+            pd.to_datetime(column.to_list(), format="ISO8601" if column.dtype == pl.String else None)
+        )
+    except (ValueError, TypeError) as error:
+        raise InvalidBars(f"{path}: its times cannot be read ({error}); write them as 2026-11-20 09:30:00") from error
+    if stamps.hasnans:
+        raise InvalidBars(f"{path}, row {int(stamps.isna().argmax())}: no time")
+    if layout.timeframe.is_daily:
+        return stamps.tz_localize(None).normalize().tz_localize("UTC").as_unit("us")
+    if stamps.tz is None:
+        if not layout.zone:
+            raise InvalidInput(f"{path}: its times have no time zone; say which, as --zone America/New_York")
+        try:
+            stamps = stamps.tz_localize(ZoneInfo(layout.zone))
+        except ValueError as error:  # an hour that does not exist, or twice
+            raise InvalidBars(f"{path}: a time does not exist once in {layout.zone}: {error}") from error
+    utc = stamps.tz_convert("UTC").as_unit("us")
+    return utc - layout.timeframe.length if layout.stamps == "end" else utc
+
+
+def _numbers(path: Path, column: pl.Series) -> pd.Series:
+    numbers = column.cast(pl.Float64, strict=False)
+    bad = (numbers.is_null() & column.is_not_null()).arg_max()
+    if bad is not None and numbers[bad] is None and column[bad] is not None:
+        raise InvalidBars(f"{path}, row {bad}: {column[bad]!r} under {column.name} is no number")
+    return pd.Series(numbers.to_numpy())
+
+
+def _named(path: Path, timeframe: Timeframe) -> str:
+    """Return the symbol that a file's name tells, or its folder's where the file is named by the timeframe."""
+    stem = path.stem
+    return path.parent.name if stem == str(timeframe) else stem.removesuffix(f"_{timeframe}").upper()
+
+
+def _checked(found: Understood, timeframe: Timeframe) -> Understood:
+    """Return bars that keep the rules; in files the newest may come first."""
+    bars = found.bars if not found.bars.index.is_monotonic_decreasing else found.bars.iloc[::-1]
+    try:
+        to_table(bars, timeframe)
+    except WorkbenchError as error:
+        raise InvalidBars(f"{found.path}, {found.symbol}: {error}") from error
+    return Understood(found.path, found.symbol, bars)
