@@ -22,12 +22,14 @@ from workbench.ib.connection import IBDataManager
 from workbench.ib.diagnosis import DoctorReport
 from workbench.ib.dial import IBConnectionConfig
 from workbench.ib.doctor import examine
+from workbench.ib.live import LiveSession
 from workbench.ib.repair import repair
 from workbench.ib.report import BackfillReport
 from workbench.indicators.cache import IndicatorCache
 from workbench.indicators.define import parse_indicators
 from workbench.indicators.engine import IndicatorEngine
 from workbench.indicators.suite import SUITE
+from workbench.market.bars import empty_bars
 from workbench.market.coverage import Interval
 from workbench.market.names import as_names
 from workbench.market.sessions import parse_bound
@@ -36,10 +38,13 @@ from workbench.market.universe import Universe, default_universe, parse_universe
 from workbench.settings import GatewaySettings, Settings, load_settings
 from workbench.store.database import DatabaseManager
 from workbench.store.historical import HistoricalDataManager
+from workbench.store.journal import LiveJournal
 from workbench.store.quality import QualityReport, check_store
 from workbench.store.rebuild import RebuildEvent
 
 if TYPE_CHECKING:
+    import pandas as pd
+
     from workbench.display.explorer import Explorer
 
 
@@ -56,7 +61,7 @@ def open_workbench(
 
 
 class Workbench:
-    """The parts of a workbench: `.ib`, `.store`, `.db`, `.indicators`; and the jobs over them."""
+    """The parts of a workbench: `.ib`, `.store`, `.db`, `.indicators`, `.live`; and the jobs over them."""
 
     def __init__(self, settings: Settings) -> None:
         self.settings = settings
@@ -78,6 +83,8 @@ class Workbench:
 
     def close(self) -> None:
         """Close what was opened: the connection, the built-in gateway, the database."""
+        if "live" in self.__dict__:
+            self.live.stop()
         if self._ib is not None:
             self._ib.disconnect()
             self._ib = None
@@ -122,6 +129,20 @@ class Workbench:
             version=lambda symbol, timeframe: self.store.version(symbol, timeframe),
             cache=IndicatorCache(folder=self.settings.market_dir / "cache" / "indicators"),
         )
+
+    @cached_property
+    def live(self) -> LiveSession:
+        """Live bars in the background: `desk.live.start(["AAPL"])`."""
+        return LiveSession(self._own_ib, lambda: LiveJournal(self.db), self._stored)
+
+    def _own_ib(self) -> IBDataManager:
+        self._refuse_foreign_source()
+        return self.ib
+
+    def _stored(self, symbol: str, timeframe: str) -> pd.DataFrame:
+        """Return the bars that are stored, if any."""
+        is_there = len(self.store.coverage(symbol, timeframe)) > 0
+        return self.store.load_bars(symbol, timeframe) if is_there else empty_bars()
 
     def explore(self, symbol: str = "", timeframe: str = "15min", **choices: Any) -> Explorer:
         """Return a chart of a stored series with controls to choose another; `choices` are those of `Explorer`."""
@@ -313,7 +334,7 @@ class Workbench:
             ib.request_timeout_s,
             paced=not embedded,
             market_data_lines=ib.market_data_lines,
-            gateway_speed=ib.gateway_speed,
+            gateway_speed=self.settings.gateway.speed if embedded else ib.gateway_speed,
             patience_s=ib.patience_s,
             watchdog_s=ib.watchdog_s,
             reset_region=None if embedded else ib.reset_region,  # our own gateway is never reset

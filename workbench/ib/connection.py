@@ -6,13 +6,14 @@ import asyncio
 import logging
 import threading
 from collections.abc import Callable, Coroutine
+from concurrent.futures import Future
 from datetime import datetime
 from types import TracebackType
 from typing import TYPE_CHECKING, Any, Self, TypeVar
 
 import pandas as pd
 
-from workbench.errors import Disconnected, NoData
+from workbench.errors import Disconnected, InvalidInput, NoData
 from workbench.ib.asking import Once, ask_until_answered
 from workbench.ib.budget import Budget, Ledger, MemoryLedger
 from workbench.ib.dial import IBConnectionConfig
@@ -24,6 +25,7 @@ from workbench.ib.pacing import SMALL_BARS_S, Ask, Pacer, limits_for
 from workbench.ib.plan import HistoryRequest, complete_until
 from workbench.ib.supervision import Link, Listener
 from workbench.ib.translate import check_duration, parse_bar_size
+from workbench.market.aggregate.live import STEP_S
 from workbench.market.bars import empty_bars
 from workbench.market.contracts import check_what_to_show
 from workbench.market.coverage import as_utc
@@ -32,6 +34,8 @@ from workbench.market.universe import Universe, default_universe
 
 if TYPE_CHECKING:
     import ib_insync
+
+    from workbench.ib.realtime import RealtimeDataSubscriber
 
 logger = logging.getLogger(__name__)
 # ib_insync logs as errors what we raise as errors; without a handler of the user's, nobody wants it on the terminal.
@@ -224,6 +228,29 @@ class IBDataManager:
         """Run `work` with ib_insync's own object, on its thread and loop: for what has no method here."""
         return self._run(work(self._made_link().desk.ib))
 
+    def begin(self, work: Callable[[Link, Budget], Coroutine[Any, Any, T]]) -> Future[T]:
+        """Begin `work` on the connection's thread, with its link and budget: for what goes on as long as it stands."""
+        return self._running_thread(None).submit(work(self._made_link(), self._turns()))
+
+    def subscribe_realtime_bars(
+        self, symbol: str, bar_size: int = 5, what_to_show: str = "TRADES"
+    ) -> RealtimeDataSubscriber:
+        """Return the live bars of a symbol, which come as long as the connection stands or until it is closed.
+
+            with ib.subscribe_realtime_bars("AAPL") as live:
+                for bar in live:
+                    print(bar)
+
+        IB has live bars of five seconds only. Raises `InvalidInput`.
+        """
+        from workbench.ib.realtime import RealtimeDataSubscriber
+
+        if bar_size != STEP_S:
+            raise InvalidInput(f"IB has live bars of 5 seconds, not of {bar_size}; longer ones are built from them")
+        subscriber = RealtimeDataSubscriber(self, what_to_show=what_to_show)
+        subscriber.subscribe_symbols([symbol])
+        return subscriber
+
     def current_time(self) -> datetime:
         """Return the gateway's time (UTC), at most about a second old and never ahead of it."""
         return self._run(self._current_time())
@@ -302,9 +329,10 @@ class IBDataManager:
     async def _run_async(self, coroutine: Coroutine[Any, Any, T]) -> T:
         return await asyncio.wrap_future(self._running_thread(coroutine).submit(coroutine))
 
-    def _running_thread(self, coroutine: Coroutine[Any, Any, Any]) -> LoopThread:
+    def _running_thread(self, coroutine: Coroutine[Any, Any, Any] | None) -> LoopThread:
         thread = self._thread
         if thread is None:
-            coroutine.close()
+            if coroutine is not None:
+                coroutine.close()
             raise Disconnected(self._absent())
         return thread

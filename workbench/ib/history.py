@@ -29,6 +29,7 @@ from workbench.errors import (
 )
 from workbench.ib.codes import Reaction, explain
 from workbench.ib.plan import HistoryRequest
+from workbench.ib.streams import Streams
 from workbench.ib.translate import BAR_SIZES, format_end, is_confirmed_empty, to_error, to_ib_contract
 from workbench.market.bars import COLUMNS, TIMESTAMP, VOLUME, to_table
 from workbench.market.contracts import Contract
@@ -77,6 +78,7 @@ class Desk:
         for message_id in (_HISTORICAL_DATA, _HEAD_TIMESTAMP):
             handlers[message_id] = self._taking(handlers[message_id])
         ib.errorEvent += self._on_error
+        self.streams = Streams(ib)
 
     @property
     def messages(self) -> int:
