@@ -10,11 +10,7 @@ from pathlib import Path
 
 import numpy as np
 import pandas as pd
-
-try:
-    from arcticdb import Arctic, ReadRequest
-except ImportError:  # where pytest looks for examples; the benchmark's own environment has it
-    Arctic = ReadRequest = None
+from arcticdb import Arctic, ReadRequest
 
 COLUMNS = ["open", "high", "low", "close", "volume", "average", "bar_count"]
 
