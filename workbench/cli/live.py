@@ -1,0 +1,67 @@
+"""The command that records live bars."""
+
+from __future__ import annotations
+
+import signal
+import sys
+import threading
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from workbench.cli.base import FAILED, GatewayOption, app
+
+if TYPE_CHECKING:
+    from workbench.ib.live import LiveSession
+
+_LOOK_S = 1.0
+_LINE_EVERY = 60
+"""Where there is no terminal, a line a minute."""
+
+
+@app.command(epilog="Example: `workbench live AAPL MSFT SPY`")
+def live(
+    symbols: Annotated[list[str] | None, typer.Argument(help="Symbols; none means the whole universe.")] = None,
+    *,
+    gateway: GatewayOption = "",
+    seconds: Annotated[float, typer.Option(help="End after so many seconds; 0 goes on until Ctrl-C.")] = 0.0,
+) -> None:
+    """Record live five-second bars, and show how it goes, until Ctrl-C or SIGTERM.
+
+    Each bar is in the database within a second of its arrival, where any other process can follow it. What was missed
+    is filled from history. Ends with 1 when gaps could not be filled, or when recording was ended by a failure.
+    """
+    from workbench.app import open_workbench
+
+    stopping = threading.Event()
+    for number in (signal.SIGINT, signal.SIGTERM):
+        signal.signal(number, lambda *_: stopping.set())
+    with open_workbench(gateway) as desk:
+        recording = desk.live
+        recording.start(symbols or list(desk.universe))
+        _watch(recording, stopping, seconds)
+        recording.stop()
+        status = recording.status()
+        typer.echo(f"ended. {status.counts.received + status.counts.filled if status.counts else 0} bars recorded")
+        for lost in status.unfilled:
+            typer.secho(f"not filled: {lost} ({lost.reason})", fg="yellow", err=True)
+        if recording.error is not None:
+            raise recording.error
+        if status.unfilled:
+            raise typer.Exit(FAILED)
+
+
+def _watch(recording: LiveSession, stopping: threading.Event, seconds: float) -> None:
+    """Show the status until there is a reason to end."""
+    passed = 0
+    while recording.is_running and not stopping.wait(min(_LOOK_S, seconds - passed) if seconds else _LOOK_S):
+        passed += 1
+        if seconds and passed >= seconds:
+            return
+        if sys.stderr.isatty():
+            sys.stderr.write(f"\r\x1b[2K{recording.status()}")
+            sys.stderr.flush()
+        elif passed % _LINE_EVERY == 1:
+            typer.echo(recording.status(), err=True)
+    if sys.stderr.isatty():
+        sys.stderr.write("\n")
