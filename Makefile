@@ -45,6 +45,7 @@ bench: $(READY) $(ARCTIC)/.ready  ## Measure what we claim of speed, beside othe
 	$(BIN)/python -m tests.benchmarks.gateway
 	$(BIN)/python -m tests.benchmarks.indicators
 	$(BIN)/python -m tests.benchmarks.store --arctic $(ARCTIC)/bin/python
+	$(BIN)/python -m tests.benchmarks.panel
 	$(BIN)/python -m tests.benchmarks.backfill
 
 # ArcticDB wants an older pandas, so it has an environment of its own; where it cannot be had, the benchmark says so.
