@@ -42,9 +42,8 @@ def live(
         _watch(recording, stopping, seconds)
         recording.stop()
         status = recording.status()
-        typer.echo(f"ended. {status.counts.received + status.counts.filled if status.counts else 0} bars recorded")
-        for lost in status.unfilled:
-            typer.secho(f"not filled: {lost} ({lost.reason})", fg="yellow", err=True)
+        recorded = status.counts.received + status.counts.filled if status.counts else 0
+        typer.echo(f"ended: {recorded} bars recorded, {len(status.unfilled)} gaps not filled")
         if recording.error is not None:
             raise recording.error
         if status.unfilled:

@@ -1,0 +1,120 @@
+"""A live session: who records, what is kept, and how it ends."""
+
+from __future__ import annotations
+
+import time
+from pathlib import Path
+
+import pandas as pd
+import pytest
+
+from tests.ib.conftest import at
+from tests.ib.live_market import assert_same, market_at, until
+from workbench.errors import AlreadyRecorded, Disconnected
+from workbench.ib.live import LiveSession
+from workbench.market.timeframes import TIMEFRAMES
+from workbench.store.journal import LiveBar, LiveJournal
+
+SPEED = 100.0
+MORNING = "2026-11-20T10:00:00"
+LATE_S = 3.0
+"""A second is promised; on a machine that is busy with other tests it may be more."""
+
+
+def test_a_second_recorder_of_a_symbol_is_refused_by_the_name_of_the_first(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    with market_at(MORNING, SPEED, tmp_path) as market:
+        monkeypatch.setattr("workbench.ib.live.holder", lambda: "the first one")
+        market.live.start(["AAPL", "KO"])
+        second = LiveSession(lambda: market.ib, lambda: market.journal)
+        monkeypatch.setattr("workbench.ib.live.holder", lambda: "the second one")
+
+        with pytest.raises(AlreadyRecorded, match="KO are recorded already, by the first one"):
+            second.start(["KO", "MSFT"])
+
+        assert not second.is_running
+        market.live.stop()
+        second.start(["KO", "MSFT"])
+        assert second.is_running
+        second.stop()
+
+
+def test_a_recorder_that_starts_again_goes_on_and_fills_what_it_missed(tmp_path: Path) -> None:
+    with market_at(MORNING, SPEED, tmp_path) as market:
+        market.live.start(["AAPL"])
+        market.wait_settled("2026-11-20T10:03:00")
+        market.live.stop()
+        time.sleep(0.5)
+        held = len(market.recorded("AAPL", market.session(MORNING)))
+
+        market.live.start(["AAPL"])
+        counts = market.live.status().counts
+        assert counts is not None
+        until(lambda: counts.filled > 0)
+        market.wait_settled("2026-11-20T10:08:00")
+
+        session, end = market.session(MORNING), pd.Timestamp(at("2026-11-20T10:05:00"), unit="s", tz="UTC")
+        recorded, history = market.recorded("AAPL", session), market.history("AAPL", "5sec", session)
+        assert counts.filled < held
+        assert_same(recorded[recorded.index < end], history[history.index < end])
+
+
+def test_bars_are_committed_within_a_second_of_their_arrival(tmp_path: Path) -> None:
+    with market_at(MORNING, 5.0, tmp_path) as market:
+        market.live.start(["AAPL", "KO"])
+        followed = market.journal.follow(poll_s=0.01)
+        first_live = at(MORNING) + 10
+        for _ in range(3):
+            live: list[LiveBar] = []
+            while not live:
+                live = [bar for bar in next(followed) if bar.timestamp >= first_live]
+
+            assert market.now - (live[-1].timestamp + 5) < 5 * LATE_S
+
+
+def test_bars_reach_back_into_earlier_sessions(tmp_path: Path) -> None:
+    with market_at(MORNING, SPEED, tmp_path) as market:
+        earlier = {
+            name: market.ib.fetch_historical_bars("AAPL", name, "5 D" if name != "4hour" else "2 W")
+            for name in list(TIMEFRAMES)[1:]
+        }
+        live = LiveSession(lambda: market.ib, lambda: market.journal, lambda _symbol, name: earlier[name])
+
+        with live:
+            live.start(["AAPL"])
+            until(lambda: live.status().open_gaps == 0 and len(live.bars("AAPL", "1min", 1)) == 1)
+            market.wait_until("2026-11-20T10:05:00")
+            for name in ("1min", "1hour", "1day"):
+                bars = live.bars("AAPL", name)
+                assert bars.index.is_monotonic_increasing
+                assert bars.index.is_unique
+                assert bars.index[0] < pd.Timestamp(market.session(MORNING).begin).normalize()
+                assert bars["complete"].iloc[:-1].all()
+            assert not live.bars("AAPL", "1day")["complete"].iloc[-1]
+
+
+def test_symbols_come_and_go_while_it_records(tmp_path: Path) -> None:
+    with market_at(MORNING, SPEED, tmp_path) as market:
+        market.live.start("AAPL")
+        until(lambda: not market.live.status().streams.waiting)
+
+        market.live.update(["KO"])
+
+        until(lambda: len(market.journal.load("KO")) > 0)
+        assert market.live.status().streams.wanted == ("KO",)
+        second = LiveJournal(market.journal._database)
+        until(lambda: "KO" in second.symbols())
+
+
+def test_a_connection_that_is_ended_ends_the_recording_and_says_so(tmp_path: Path) -> None:
+    with market_at(MORNING, SPEED, tmp_path) as market:
+        market.live.start("AAPL")
+        until(lambda: len(market.journal.load("AAPL")) > 0)
+
+        market.ib.disconnect()
+
+        until(lambda: not market.live.is_running)
+        assert isinstance(market.live.error, Disconnected)
+        with pytest.raises(Disconnected, match="nothing is recorded"):
+            market.live.update(["KO"])
