@@ -181,10 +181,10 @@ def _begins(bars: Frame) -> npt.NDArray[np.int64]:
     symbols = bars["symbol"]
     if isinstance(symbols, pd.Series):
         begins = np.flatnonzero((symbols != symbols.shift()).to_numpy(dtype=bool))
-        different = symbols.nunique()
+        different = symbols.iloc[begins].nunique()
     else:
         begins = np.flatnonzero(symbols.ne_missing(symbols.shift()).to_numpy())
-        different = symbols.n_unique()
+        different = symbols.gather(begins).n_unique()
     if len(begins) > different:
         raise InvalidBars("the rows of a symbol do not lie together; sort them by symbol and time")
     return begins
