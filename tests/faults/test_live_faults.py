@@ -141,6 +141,18 @@ def test_nothing_is_lost_through(when: When, action: Action, tmp_path: Path) -> 
         assert_nothing_is_lost(market)
 
 
+@pytest.mark.parametrize("action", [ConnectivityRestored(data="lost"), Bust()], ids=["1101", "10225"])
+def test_what_ib_says_is_dead_is_requested_again_before_it_falls_silent(action: Action, tmp_path: Path) -> None:
+    with live_market(tmp_path) as market:
+        market.live.start(SYMBOLS)
+        market.wait_until(TROUBLE)
+
+        market.strike(action)
+
+        assert_nothing_is_lost(market)
+        assert market.live.status().streams.renewed == 0
+
+
 @pytest.mark.parametrize("reason", REFUSALS)
 def test_a_stream_that_is_refused_is_tried_again_and_what_it_missed_is_filled(reason: str, tmp_path: Path) -> None:
     with live_market(tmp_path) as market:

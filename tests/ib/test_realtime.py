@@ -3,15 +3,17 @@
 from __future__ import annotations
 
 import logging
+from dataclasses import replace
 
 import pytest
 
 from tests.ib.conftest import at
 from tests.ib.live_market import until
-from tests.ib.strict import strict_gateway
+from tests.ib.strict import Account, CountingRulebook, strict_gateway
 from workbench.errors import Disconnected, InvalidInput, InvalidSymbol
 from workbench.gateway.clock import GatewayClock
 from workbench.gateway.faults import Corrupt, Fault, When
+from workbench.gateway.rules import LINES, RULES
 from workbench.gateway.serving import running
 from workbench.gateway.simulated import SimulatedTape
 from workbench.ib.connection import IBDataManager
@@ -64,7 +66,9 @@ def test_only_the_difference_of_a_watchlist_is_requested(ib: IBDataManager) -> N
 
 def test_more_symbols_than_lines_wait_and_take_the_lines_that_become_free() -> None:
     symbols = ["AAPL", "MSFT", "KO", "SPY", "QQQ"]
-    with strict_gateway(SimulatedTape(1, start=int(MORNING)), MORNING, speed=SPEED) as (gateway, account):
+    account, rules = Account(), tuple(replace(rule, limit=3) if rule is LINES else rule for rule in RULES)
+    tape, clock = SimulatedTape(1, start=int(MORNING)), GatewayClock(MORNING, SPEED)
+    with running(tape, clock, rulebook=CountingRulebook(account, rules)) as gateway:
         paced = config(gateway.host, gateway.port, paced=True, market_data_lines=3)
         with IBDataManager(paced) as ib, RealtimeDataSubscriber(ib) as subscriber:
             subscriber.subscribe_symbols(symbols)
@@ -73,6 +77,9 @@ def test_more_symbols_than_lines_wait_and_take_the_lines_that_become_free() -> N
             subscriber.unsubscribe_symbol("MSFT")
 
             until(lambda: subscriber.status().waiting == ("QQQ",))
+            later = gateway.clock.now() + 60
+            until(lambda: gateway.clock.now() > later)
+            assert subscriber.status().waiting == ("QQQ",)
             assert subscriber.status().refused == {}
     assert account.refusals == []
 
