@@ -9,6 +9,7 @@ in shares. A frame has no other columns: one that is not known is refused, for d
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
+from functools import cache
 from typing import Literal, NamedTuple
 
 import numpy as np
@@ -70,8 +71,14 @@ def to_frame(table: pa.Table) -> pd.DataFrame:
         for chunk, end in zip(chunks, ends, strict=True):
             row[end - len(chunk) : end] = chunk.to_numpy(zero_copy_only=False)
     stamps = table.column(TIMESTAMP).to_numpy().view("datetime64[us]")
-    index = pd.DatetimeIndex(stamps, name=TIMESTAMP).tz_localize("UTC")
-    return pd.DataFrame(values.T, index=index, columns=names, copy=False)
+    index = pd.DatetimeIndex(stamps, name=TIMESTAMP, tz="UTC")
+    return pd.DataFrame(values.T, index=index, columns=_labels(*names).view(), copy=False)
+
+
+@cache
+def _labels(*names: str) -> pd.Index:
+    """Return column labels: made once, for making them takes as long as the rest of a frame."""
+    return pd.Index(names)
 
 
 def to_table(bars: pd.DataFrame, timeframe: Timeframe | None = None) -> pa.Table:
@@ -85,8 +92,7 @@ def to_table(bars: pd.DataFrame, timeframe: Timeframe | None = None) -> pa.Table
     _check_shape(bars)
     index = bars.index
     assert isinstance(index, pd.DatetimeIndex)  # noqa: S101  _check_shape has refused anything else
-    values = {name: _floats(bars, name) for name in COLUMNS if name in bars.columns}
-    stamps = _micros(index)
+    values, stamps = _values(bars), _micros(index).copy()  # the table shares no memory with the frame
     for rule in (*_rules(stamps, values), *_grid_rules(index, stamps, timeframe)):
         _refuse_first(rule, bars)
     arrays = [pa.array(stamps).cast(STAMP_TYPE)]
@@ -99,7 +105,7 @@ def to_table(bars: pd.DataFrame, timeframe: Timeframe | None = None) -> pa.Table
 def broken_rules(bars: pd.DataFrame, timeframe: Timeframe) -> list[Rule]:
     """Return the rules of the data model that some of the bars break; bars have the right columns and index."""
     assert isinstance(bars.index, pd.DatetimeIndex)  # noqa: S101  as load_bars gives them
-    stamps, values = _micros(bars.index), {name: _floats(bars, name) for name in COLUMNS if name in bars.columns}
+    stamps, values = _micros(bars.index), _values(bars)
     rules = (*_rules(stamps, values), *_grid_rules(bars.index, stamps, timeframe))
     return [rule for rule in rules if rule.broken.any()]
 
@@ -124,6 +130,13 @@ def _check_shape(bars: pd.DataFrame) -> None:
             if len(bars)
             else "the timestamps have no time zone"
         )
+
+
+def _values(bars: pd.DataFrame) -> dict[str, np.ndarray]:
+    """Return copies of the columns as numbers."""
+    if all(dtype == np.float64 for dtype in bars.dtypes):
+        return dict(zip(bars.columns, np.array(bars.to_numpy().T, order="C"), strict=True))
+    return {name: _floats(bars, name).copy() for name in COLUMNS if name in bars.columns}
 
 
 def _floats(bars: pd.DataFrame, name: str) -> np.ndarray:

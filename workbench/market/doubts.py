@@ -67,6 +67,8 @@ def outside_hours(stamps: np.ndarray, timeframe: Timeframe, calendar: SessionCal
 def usual_range(bars: pa.Table, timeframe: Timeframe) -> np.ndarray:
     """Return the median true range around each bar, over three sessions or 41 bars, as a share of the price before."""
     window = max(_USUAL_BARS, round(3 * bars_a_session(timeframe)))
+    if bars.num_rows <= window // 2:  # each window has all the bars
+        return np.full(bars.num_rows, max(np.median(_true_range(bars)), _LEAST_RANGE) if bars.num_rows else np.nan)
     median = pd.Series(_true_range(bars)).rolling(window, center=True, min_periods=1).median().to_numpy()
     return np.asarray(np.maximum(median, _LEAST_RANGE))
 

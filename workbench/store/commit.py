@@ -8,6 +8,7 @@ meets a journal reads the temporaries that are not renamed yet; the next writer 
 from __future__ import annotations
 
 import json
+import os
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -32,9 +33,10 @@ class Commit:
 
 def pending(home: Path) -> Commit | None:
     """Return the change that is decided and not finished, if there is one. Raises `StoreError`."""
-    path = home / _JOURNAL
+    path = f"{home}{os.sep}{_JOURNAL}"
     try:
-        text = path.read_text(encoding="utf-8")
+        with open(path, encoding="utf-8") as file:  # noqa: PTH123  every listing comes here
+            text = file.read()
     except (FileNotFoundError, NotADirectoryError):
         return None
     except (OSError, UnicodeDecodeError) as error:
@@ -49,7 +51,7 @@ def pending(home: Path) -> Commit | None:
 
 def settle(home: Path) -> None:
     """Finish what a writer that died had decided. Raises `StoreError`."""
-    if (home / _JOURNAL).exists():
+    if os.path.lexists(f"{home}{os.sep}{_JOURNAL}"):
         with locked(home / _LOCK, str(home)):
             _finish(home)
 

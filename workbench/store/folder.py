@@ -6,11 +6,13 @@ is the folder as it was at one instant, and stays readable whatever is written m
 
 from __future__ import annotations
 
+import os
 import time
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from datetime import datetime
+from functools import lru_cache
 from pathlib import Path
 from typing import TypeVar
 
@@ -46,52 +48,39 @@ class PartFolder:
         Raises `StoreError` when two of them share time: somebody copied files.
         """
         change = pending(self.home)
-        contents = {name: self.folder / name for name in self._names()}
+        names, elsewhere = self._names(), {}
         if change is not None:
-            contents |= {final.name: self.home / to for final, to in change.moves.items() if self._is_mine(final)}
-            contents = {name: at for name, at in contents.items() if Path(self.folder.name, name) not in change.gone}
-        periods = sorted((period, name) for name in contents if (period := parse_part_name(name)))
-        shared = overlapping([period for period, _ in periods])
+            elsewhere = {final.name: self.home / to for final, to in change.moves.items() if self._is_mine(final)}
+            names = tuple(dict.fromkeys((*names, *elsewhere)))
+            names = tuple(name for name in names if Path(self.folder.name, name) not in change.gone)
+        periods, shared = _layout(names)
         if shared:
             raise StoreError(
                 f"{self.folder} holds {part_name(shared[0])} and {part_name(shared[1])}, which share time; "
                 "move the one away that does not belong there"
             )
+        folder = str(self.folder)
         near = [(period, name) for period, name in periods if period.begin < end and begin < period.end]
-        return [part for period, name in near if (part := self._find(period, name, contents[name]))]
+        return [part for period, name in near if (part := _find(period, _place(folder, name), elsewhere.get(name)))]
 
     def periods(self) -> list[Interval]:
         """Return the periods of the parts, as their names tell. For writers: no change may be pending."""
-        return [period for name in self._names() if (period := parse_part_name(name))]
+        return [period for period, _ in _layout(self._names())[0]]
 
     def has_parts(self) -> bool:
         """Tell whether anything is stored, readable or not."""
         return bool(self._names() or (pending(self.home) and self.parts()))
 
-    def _names(self) -> list[str]:
+    def _names(self) -> tuple[str, ...]:
         try:
-            return [path.name for path in self.folder.iterdir() if parse_part_name(path.name)]
+            return tuple(name for name in os.listdir(self.folder) if parse_part_name(name))  # noqa: PTH208  no paths
         except FileNotFoundError:
-            return []
+            return ()
         except OSError as error:
             raise StoreError(f"{self.folder} cannot be read as a folder of parts: {error.strerror}") from error
 
     def _is_mine(self, path: Path) -> bool:
         return path.parent == Path(self.folder.name)
-
-    def _find(self, period: Interval, name: str, content: Path) -> Part | None:
-        """Return the part of that name; None when it vanished since it was listed, which the next list shows."""
-        path = content if content.name == name else self.folder / name
-        for at in (content, path):  # a temporary that is gone was renamed
-            try:
-                return find_part(path, period, at)
-            except FileNotFoundError:
-                continue
-            except OSError as error:
-                raise StoreError(f"{path} cannot be opened: {error.strerror}") from error
-        if path.is_symlink():
-            raise StoreError(f"{path} is a link that leads nowhere; mend it, its bars are not gone but missing")
-        return None
 
     @contextmanager
     def held(self, begin: datetime, end: datetime) -> Iterator[list[tuple[Part, pa.NativeFile]]]:
@@ -126,3 +115,31 @@ class PartFolder:
     def stands(self, parts: Sequence[Part], begin: datetime, end: datetime) -> bool:
         """Tell whether the parts of `[begin, end)` are still the same."""
         return [part.identity for part in parts] == [part.identity for part in self.parts(begin, end)]
+
+
+@lru_cache(maxsize=8192)
+def _layout(names: tuple[str, ...]) -> tuple[tuple[tuple[Interval, str], ...], tuple[Interval, Interval] | None]:
+    """Return the periods of these parts in the order of time, with their names, and two that share time."""
+    periods = sorted((period, name) for name in names if (period := parse_part_name(name)))
+    return tuple(periods), overlapping([period for period, _ in periods])
+
+
+@lru_cache(maxsize=65_536)
+def _place(folder: str, name: str) -> Path:
+    """Return the path of a part: made once, for a path takes longer to make than its file to be found."""
+    return Path(folder, name)
+
+
+def _find(period: Interval, path: Path, elsewhere: Path | None) -> Part | None:
+    """Return the part of that place; None when it vanished since it was listed, which the next list shows."""
+    for at in (elsewhere, path):  # a temporary that is gone was renamed
+        try:
+            if at is not None:
+                return find_part(path, period, at)
+        except FileNotFoundError:
+            continue
+        except OSError as error:
+            raise StoreError(f"{path} cannot be opened: {error.strerror}") from error
+    if path.is_symlink():
+        raise StoreError(f"{path} is a link that leads nowhere; mend it, its bars are not gone but missing")
+    return None

@@ -118,7 +118,7 @@ class HistoricalDataManager:
             report = sum(saves, SaveReport(held_back=len(sifted.held)))
             self._door.settle(series, sifted, covers)
             _warn_of(report)
-            self._record(series.info())
+            self._record(series)
             self._fold_a_year(series, years_of(table, covers))
         return report
 
@@ -208,14 +208,14 @@ class HistoricalDataManager:
         series = self._series(symbol, timeframe, what_to_show)
         with series.lock():
             series.forget(interval)
-            self._record(series.info())
+            self._record(series)
 
     def drop_before(self, symbol: str, timeframe: str, before: datetime, *, what_to_show: str = "TRADES") -> int:
         """Let the bars of a series go that start before an instant; return how many. They are not covered any more."""
         series = self._series(symbol, timeframe, what_to_show)
         with series.lock():
             dropped = series.drop(before)
-            self._record(series.info())
+            self._record(series)
         return dropped
 
     def refuse_others(
@@ -284,7 +284,7 @@ class HistoricalDataManager:
     def record(self, symbol: str) -> None:
         """Bring what the database tells of a symbol up to date with its files."""
         for series in self.series_of(symbol):
-            self._record(series.info())
+            self._record(series)
 
     def series_of(self, symbol: str) -> list[Series]:
         """Return the series of a symbol of which there are files."""
@@ -308,14 +308,16 @@ class HistoricalDataManager:
     def _fold_a_year(self, series: Series, busy: Collection[int]) -> None:
         """Fold the oldest year that is due and not busy. The bars are stored: if this fails, the save has not."""
         try:
-            series.fold(limit=1, but=busy)
+            if series.due(busy):
+                series.fold(limit=1, but=busy)
         except StoreError as error:
             logger.warning("the months of a past year stay as they are: %s", error)
 
-    def _record(self, info: SeriesInfo) -> None:
+    def _record(self, series: Series) -> None:
         """Bring the catalogue up to date."""
         if self._database is None:
             return
+        info = series.info()
         try:
             record(self._database, info)
         except StoreError as error:

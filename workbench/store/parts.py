@@ -8,9 +8,10 @@ not another price. Encodings: bar starts are nearly regular numbers, prices and 
 from __future__ import annotations
 
 import errno
+import os
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime, timedelta
 from functools import lru_cache
 from pathlib import Path
@@ -26,6 +27,7 @@ from workbench.market.coverage import Coverage, Interval
 from workbench.store.files import make_folder, written
 from workbench.store.footer import KEY, NewerSchema, PartInfo, format_footer, parse_footer
 from workbench.store.layout import part_name
+from workbench.store.recent import Recent, Written
 
 ALWAYS = (datetime.min.replace(tzinfo=UTC), datetime.max.replace(tzinfo=UTC))
 _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
@@ -39,8 +41,12 @@ _ENCODING = {
     "column_encoding": {TIMESTAMP: "DELTA_BINARY_PACKED", "volume": "BYTE_STREAM_SPLIT"},
     "dictionary_pagesize_limit": 8 << 20,
     "row_group_size": _ROWS_A_GROUP,
+    "write_statistics": [TIMESTAMP],  # by no other column is anything looked for
     "write_page_checksum": True,
 }
+
+
+_recent = Recent()
 
 
 class PartChanged(Exception):
@@ -68,7 +74,7 @@ class Part:
 
 def find_part(path: Path, period: Interval, content: Path) -> Part:
     """Return the part as it is now. Raises `FileNotFoundError`."""
-    stat = content.stat()
+    stat = os.stat(content)  # noqa: PTH116  this is called for every part of every listing
     return Part(path, period, content, stat.st_ino, stat.st_mtime_ns, stat.st_size)
 
 
@@ -124,8 +130,12 @@ def read_info(part: Part) -> PartInfo:
 @lru_cache(maxsize=65_536)
 def _read_info(part: Part) -> PartInfo:
     """Read a footer once: a part that is replaced is another one."""
-    with opened(part) as file, _parsed(part, file) as parquet:
-        return _info(part, parquet, edges=True)
+    with opened(part) as file:
+        known = _recent.find(part.path, file)
+        if known is not None:
+            return known.info
+        with _parsed(part, file) as parquet:
+            return _info(part, parquet, edges=True)
 
 
 def read_bars(part: Part, file: pa.NativeFile, columns: Sequence[str], begin: datetime, end: datetime) -> pa.Table:
@@ -150,10 +160,18 @@ def read_whole(part: Part) -> pa.Table:
         return _rows(parquet, COLUMNS, *ALWAYS)
 
 
+def recall(part: Part) -> pa.Table:
+    """Return all that a part holds, from memory when this process wrote these very bytes. Raises as `read_whole`."""
+    with opened(part) as file:
+        known = _recent.find(part.path, file)
+    return read_whole(part) if known is None else known.table
+
+
 def _rows(parquet: pq.ParquetFile, columns: Sequence[str], begin: datetime, end: datetime) -> pa.Table:
     names = [TIMESTAMP, *columns]
     table = parquet.read_row_groups(_groups(parquet.metadata, begin, end), columns=names, use_threads=False)
-    return between(table.select(names).replace_schema_metadata(None), begin, end)
+    table = table.select(names).replace_schema_metadata(None)
+    return table if (begin, end) == ALWAYS else between(table, begin, end)
 
 
 def _info(part: Part, parquet: pq.ParquetFile, *, edges: bool) -> PartInfo:
@@ -192,25 +210,40 @@ def write_part(path: Path, table: pa.Table, info: PartInfo) -> Path:
     It lies beside the series' folder, not in it: a reader that opens the folder never meets it. Raises `StoreError`.
     """
     temporary = path.parent.parent / f"{_temporary_prefix(path.parent)}{path.stem}-{uuid4().hex}.tmp"
-    stamped = table.replace_schema_metadata({KEY: format_footer(info)})
+    table, sink = table.combine_chunks().replace_schema_metadata(None), pa.BufferOutputStream()
+    pq.write_table(table.replace_schema_metadata({KEY: format_footer(info)}), sink, **_ENCODING)
+    content = sink.getvalue()
     try:
         make_folder(path.parent)
         with written(temporary) as file:
-            pq.write_table(stamped, file, **_ENCODING)
+            file.write(content)
     except OSError as error:
         raise StoreError(
             f"{path} could not be written ({error}). What is stored is whole. Check the disk and the folder, then "
             "save again"
         ) from error
+    _recent.note(path, Written(content, table, _with_edges(info, table)))
     return temporary
+
+
+def _with_edges(info: PartInfo, table: pa.Table) -> PartInfo:
+    """Return what a part's footer will tell of itself and of these bars."""
+    if not table.num_rows:
+        return replace(info, rows=0, first=None, last=None)
+    stamps = table.column(TIMESTAMP)
+    return replace(info, rows=table.num_rows, first=_moment(stamps[0]), last=_moment(stamps[-1]))
+
+
+def _moment(stamp: pa.TimestampScalar) -> datetime:
+    return _EPOCH + int(stamp.value) * _MICROSECOND
 
 
 def sweep(folder: Path) -> None:
     """Remove what killed writers of a series left behind. The caller holds the series' lock, nothing is pending."""
     prefix = _temporary_prefix(folder)
-    for path in folder.parent.iterdir():
-        if path.name.startswith(prefix) and path.suffix == ".tmp":
-            path.unlink(missing_ok=True)
+    for name in os.listdir(folder.parent):  # noqa: PTH208  a path for each name takes longer than the rest
+        if name.startswith(prefix) and name.endswith(".tmp"):
+            (folder.parent / name).unlink(missing_ok=True)
 
 
 def _temporary_prefix(folder: Path) -> str:

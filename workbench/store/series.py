@@ -33,6 +33,7 @@ from workbench.store.parts import (
     read_bars,
     read_info,
     read_whole,
+    recall,
     refuse_lost,
     stamps_of,
     sweep,
@@ -146,8 +147,7 @@ class Series(PartFolder):
         cannot be read, and changes nothing of its year.
         """
         self._tidy()
-        due = foldable(self.periods())
-        years = [(year, months) for year, months in due.items() if year.begin.year not in but]
+        years = self.due(but)
         parts = {part.period: part for part in self.parts()} if years else {}
         for year, months in years[:limit]:
             chosen = [parts[month] for month in months]
@@ -161,6 +161,10 @@ class Series(PartFolder):
             table = pa.concat_tables([read_whole(part) for part in chosen])
             self._put([(year, table, joined)], gone=[part.path for part in chosen])
         return sum(len(months) - 1 for _, months in years[:limit])
+
+    def due(self, but: Collection[int] = ()) -> list[tuple[Interval, list[Interval]]]:
+        """Return the years that can be folded, `but` not these, each with its months."""
+        return [(year, months) for year, months in foldable(self.periods()).items() if year.begin.year not in but]
 
     def forget(self, interval: Interval) -> None:
         """Take an interval out of the coverage; the bars in it stay until others are saved in their place."""
@@ -207,7 +211,7 @@ class Series(PartFolder):
             return None, ()
         info = read_info(part)
         try:
-            return (read_whole(part), info), ()
+            return (recall(part), info), ()
         except CorruptPart:
             aside = self._set_aside(part, provenance, info)
             (stand_in,) = self.parts(part.period.begin, part.period.end)

@@ -1,0 +1,110 @@
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+from dataclasses import replace
+from datetime import UTC, datetime
+from pathlib import Path
+
+import pandas as pd
+import pyarrow as pa
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from tests.store.test_parts import INFO, part_at, stored, table, write
+from workbench.errors import CorruptPart
+from workbench.market.bars import to_table
+from workbench.store import parts
+from workbench.store.historical import HistoricalDataManager
+from workbench.store.parts import opened, read_info, read_whole, recall
+from workbench.store.recent import Recent, Written
+
+ANOTHER_PROCESS = """
+import sys, pandas as pd
+from workbench.store.historical import HistoricalDataManager
+store, minute, close = HistoricalDataManager(sys.argv[1]), pd.Timestamp(sys.argv[2]), float(sys.argv[3])
+bar = dict(open=close, high=close, low=close, close=close, volume=7.0)
+store.save_bars("AAPL", "1min", pd.DataFrame(bar, index=pd.DatetimeIndex([minute]).as_unit("us")))
+"""
+MINUTES = pd.date_range("2026-11-02 14:30", periods=60, freq="1min", tz="UTC", unit="us")
+
+
+def bars(close: float, first: int, last: int) -> pd.DataFrame:
+    prices = dict.fromkeys(["open", "high", "low", "close"], close)
+    return pd.DataFrame({**prices, "volume": 7.0}, index=MINUTES[first:last])
+
+
+@given(
+    rows=st.integers(0, 30),
+    missing=st.booleans(),
+    fetched=st.datetimes(datetime(2020, 1, 1), datetime(2030, 1, 1)),  # noqa: DTZ001
+)
+@settings(max_examples=40, deadline=None)
+def test_what_is_remembered_is_what_the_file_gives(
+    tmp_path_factory: pytest.TempPathFactory, rows: int, missing: bool, fetched: datetime
+) -> None:
+    path = tmp_path_factory.mktemp("one") / "AAPL" / "1min.parquet" / "2026-11.parquet"
+    some = table(30).slice(0, rows)
+    if missing:
+        nothing = pa.nulls(rows, pa.float64())
+        some = some.set_column(6, some.schema.field("average"), nothing)
+    write(path, some, replace(INFO, fetched_at=fetched.replace(tzinfo=UTC)))
+    part = part_at(path)
+    remembered = recall(part), read_info(part)
+    parts._recent = Recent()
+    parts._read_info.cache_clear()
+    assert (recall(part), read_info(part)) == remembered == (read_whole(part), read_info(part))
+
+
+def test_bars_that_another_process_saved_are_not_lost_by_a_save_that_remembers(tmp_path: Path) -> None:
+    store = HistoricalDataManager(tmp_path)
+    store.save_bars("AAPL", "1min", bars(100.0, 0, 20))
+    for minute, close in ((5, "100.01"), (30, "100.02")):
+        command = [sys.executable, "-c", ANOTHER_PROCESS, str(tmp_path), str(MINUTES[minute]), close]
+        subprocess.run(command, check=True)
+    store.save_bars("AAPL", "1min", bars(101.0, 40, 60))
+    closes = store.load_bars("AAPL", "1min")["close"]
+    assert len(closes) == 20 + 1 + 20
+    assert (closes[MINUTES[5]], closes[MINUTES[30]], closes[MINUTES[40]]) == (100.01, 100.02, 101.0)
+
+
+def test_a_part_of_the_same_size_and_time_is_not_taken_for_the_one_that_was_written(tmp_path: Path) -> None:
+    path = stored(tmp_path)
+    before, content = part_at(path), bytearray(path.read_bytes())
+    content[200] ^= 1
+    path.write_bytes(content)
+    os.utime(path, ns=(before.modified_ns, before.modified_ns))
+    assert part_at(path) == before
+    with pytest.raises(CorruptPart):
+        recall(before)
+
+
+def test_changing_the_frame_that_was_saved_changes_nothing_that_is_remembered(tmp_path: Path) -> None:
+    store = HistoricalDataManager(tmp_path)
+    mine = bars(100.0, 0, 20)
+    for name in mine.columns:
+        mine[name] = mine[name].to_numpy().copy()
+    table_of_mine = to_table(mine)
+    store.save_bars("AAPL", "1min", mine)
+    for block in (mine.loc[:, name] for name in mine.columns):
+        block.array._ndarray.setflags(write=True)
+        block.array._ndarray[:] = 55.0
+    assert table_of_mine["close"].to_pylist() == [100.0] * 20
+    store.save_bars("AAPL", "1min", bars(101.0, 30, 31))
+    assert store.load_bars("AAPL", "1min")["close"].to_list() == [100.0] * 20 + [101.0]
+
+
+def test_only_so_many_parts_are_remembered_and_no_large_ones(tmp_path: Path) -> None:
+    recent, some = Recent(), table(10)
+    path = stored(tmp_path)
+    content = pa.py_buffer(path.read_bytes())
+    places = [tmp_path / f"{number}" for number in range(40)]
+    for place in places:
+        recent.note(place, Written(content, some, INFO))
+    recent.note(path, Written(content, pa.concat_tables([table(500)] * 200).combine_chunks(), INFO))
+    with opened(part_at(path)) as file:
+        found = [place for place in places if recent.find(place, file)]
+        assert recent.find(path, file) is None
+    assert found == places[-16:]
