@@ -27,7 +27,7 @@ from workbench.gateway.clock import GatewayClock
 from workbench.gateway.server import GatewayServer
 from workbench.gateway.serving import running
 from workbench.gateway.simulated import SimulatedTape
-from workbench.ib.backfill import BackfillReport, download_historical_universe
+from workbench.ib.backfill import BackfillReport, download_historical_universe, plan_backfill
 from workbench.ib.connection import IBDataManager
 from workbench.ib.dial import IBConnectionConfig
 from workbench.market.coverage import Interval, parse_moment
@@ -260,6 +260,32 @@ def test_a_part_that_cannot_be_read_is_set_aside_named_and_fetched_again(
             store.load_bars("AAPL", "1day")
         fill(["AAPL"], ["1day"], since="2026-01-01T00:00Z", until="2027-01-01T00:00Z")  # what the message says
     assert store.load_bars("AAPL", "1day").index[0] == first
+
+
+def test_a_plan_changes_nothing_even_where_a_part_cannot_be_read(
+    ib: IBDataManager, store: HistoricalDataManager, fill: Fill
+) -> None:
+    fill(["AAPL"], ["1day"], since="2026-01-02", until="2026-11-01")
+    next(store.data_dir.rglob("2026.parquet")).write_bytes(b"broken")
+    before = {path: path.read_bytes() for path in store.data_dir.rglob("*") if path.is_file()}
+
+    planned = plan_backfill(ib, store, ["AAPL"], ["1day"], since="2026-01-02", until="2026-11-01")
+
+    assert planned.forecast.requests == 1
+    assert {path: path.read_bytes() for path in store.data_dir.rglob("*") if path.is_file()} == before
+
+
+def test_the_bar_of_progress_counts_each_answer_once(
+    ib: IBDataManager, store: HistoricalDataManager, capsys: pytest.CaptureFixture[str]
+) -> None:
+    backfill = plan_backfill(ib, store, ["AAPL", "MSFT"], ["1min"], since="2026-06-01", until="2026-11-19")
+
+    report = backfill.show_and_run()
+
+    shown = capsys.readouterr()
+    assert str(backfill.forecast) in shown.out
+    assert report.requests > 15
+    assert f"| {report.requests}/{report.requests} [" in shown.err.split("\r")[-1]
 
 
 def test_bars_of_another_market_are_refused(store: HistoricalDataManager, fill: Fill) -> None:

@@ -16,6 +16,7 @@ from workbench.gateway.durations import begin_of, parse_duration
 from workbench.gateway.hours import hours
 from workbench.ib.fill import MOST_TIMEOUTS, SeriesFill
 from workbench.ib.plan import MOST_BARS, HistoryRequest
+from workbench.market.bars import empty_bars
 from workbench.market.coverage import Coverage, Interval, parse_moment
 from workbench.market.sessions import session_calendar
 from workbench.market.timeframes import TIMEFRAMES, Timeframe
@@ -239,3 +240,57 @@ def test_what_is_left_is_counted(timeframe: Timeframe) -> None:
         world.take_answer(fill, request)
         assert fill.left + fill.answered == planned
     assert fill.answered == planned
+
+
+@pytest.mark.parametrize("second", ["nothing again", "bars"])
+def test_that_ib_has_nothing_after_older_bars_is_believed_when_it_says_so_twice(second: str) -> None:
+    world = World(TIMEFRAMES["1day"])
+    fill = world.fill()
+    fill.first_bar = SINCE - timedelta(days=30)
+    request = fill.take()
+
+    doubted = fill.settle(request, empty_bars())
+    assert fill.report().is_unfinished
+    fill.done(request)
+    again = fill.take()
+    believed = fill.settle(again, empty_bars() if second == "nothing again" else world.answer(again))
+    fill.done(again)
+
+    assert doubted == []
+    assert (again.end, again.covers) == (request.end, request.covers)
+    assert believed == [(request.covers, True)]
+    assert not fill.has_turn
+    assert not fill.report().is_unfinished
+    assert fill.report().without == ((request.covers,) if second == "nothing again" else ())
+
+
+def test_that_ib_has_nothing_before_its_first_bar_is_believed_at_once() -> None:
+    world = World(TIMEFRAMES["1day"])
+    fill = world.fill()
+    request = fill.take()
+
+    believed = fill.settle(request, empty_bars())
+    fill.done(request)
+
+    assert believed == [(request.covers, True)]
+    assert not fill.has_turn
+    assert fill.report().without == ()
+
+
+def test_a_hole_between_bars_is_asked_for_once_more_when_all_else_is_done() -> None:
+    """That older bars exist is not known before they come."""
+    world = World(TIMEFRAMES["1min"])
+    fill, hole = world.fill(), []
+    while fill.has_turn:
+        request = fill.take()
+        hole = hole or [request.covers]
+        is_in_hole = request.covers == hole[0]
+        bars = empty_bars() if is_in_hole else world.answer(request)
+        world.asked += [request] * is_in_hole
+        world.save(fill.settle(request, bars))
+        fill.done(request)
+
+    assert [one.covers for one in world.asked].count(hole[0]) == 2
+    assert world.asked[-1].covers == hole[0]
+    assert fill.report().without == tuple(hole)
+    assert world.is_whole()

@@ -182,6 +182,10 @@ class Backfill:
     def run(self, *, progress: bool = True) -> BackfillReport:
         """Fetch and save. Ctrl-C ends it after some seconds; a series that fails does not stop the others."""
         logger.info("backfill: %s", self.forecast)
+        for fill in self._fills:
+            if fill.error is None:
+                with recorded(fill):
+                    self._shelf.set_aside_corrupt(fill)
         try:
             bases = self._settle_bases(progress=progress)
         except KeyboardInterrupt:

@@ -2,6 +2,9 @@
 
 At first a few requests are under way; each whole answer doubles how many may be, after one that falls short they go one
 by one. Nobody knows in advance where a listing begins; requests for nothing shall not go by the dozen.
+
+That IB has nothing of whole sessions is believed at once where nothing is known to lie before them: the listing had not
+begun. After older bars it is doubted: asked once more when all else is done, believed then, and told in the report.
 """
 
 from __future__ import annotations
@@ -47,12 +50,15 @@ class SeriesFill:
         self.error: WorkbenchError | None = None
         self.saved = SaveReport()
         self.answered = self.empty = 0
+        self.first_bar: datetime | None = None
+        """The start of the oldest bar that is known, of those stored and those that come."""
         self.left = 0
         """About how many requests are still to be answered."""
         self._calendar, self._size = calendar, size
         self._open = Coverage()
         self._under_way: list[HistoryRequest] = []
         self._allowed, self._timeouts, self._lost = _AT_FIRST, 0, 0
+        self._empty = self._asked_again = Coverage()
         self._is_short = self._has_asked_head = self._has_changed = False
 
     @property
@@ -118,6 +124,13 @@ class SeriesFill:
         self.answered, self._timeouts = self.answered + 1, 0
         self.empty += first is None
         self._go_on(request, settles)
+        if first is not None:
+            self.first_bar = min(self.first_bar or first, first)
+            self._empty = _without(self._empty, covers)
+        elif settles is not None:
+            self._empty |= Coverage([settles])
+            if self._is_doubted(settles):
+                return []
         unsettled = covers.clip(limit, covers.end)
         return [(span, span is settles) for span in (settles, unsettled) if span is not None]
 
@@ -133,8 +146,29 @@ class SeriesFill:
     def done(self, request: HistoryRequest) -> None:
         """Count a request as no longer under way."""
         self._under_way.remove(request)
+        if self.error is None and not self._under_way and not self._open:
+            self._ask_again()
         self.left = len(self._under_way) + len(self.plan()) if self._has_changed else self.left - 1
         self._has_changed = False
+
+    def _ask_again(self) -> None:
+        """Open again what IB shall say twice."""
+        for span in filter(self._is_doubted, self._empty):
+            self._asked_again |= Coverage([span])
+            self._reopen(span)
+
+    def _is_doubted(self, span: Interval) -> bool:
+        """Tell whether IB's word that it has nothing of a span is not to be believed yet."""
+        return self._is_strange(span) and len(self._asked_again.missing(span)) > 0
+
+    def _is_strange(self, span: Interval) -> bool:
+        """Tell whether a span that holds whole sessions lies after the oldest bar."""
+        if self.first_bar is None or self.first_bar >= span.begin:
+            return False
+        sessions = self._calendar.during(span.begin, span.end, self.timeframe)
+        if self.timeframe.is_daily:
+            return len(sessions) > 0
+        return any(one.begin >= span.begin and one.end <= span.end for one in sessions)
 
     def timed_out(self, request: HistoryRequest, error: WorkbenchError) -> None:
         """Open again what was not answered in time, or give up."""
@@ -166,6 +200,7 @@ class SeriesFill:
         self._has_asked_head = True
         if head is None:
             return []
+        self.first_bar = min(self.first_bar or head, head)
         first = parse_bound(head.astimezone(EXCHANGE_ZONE).date(), self.timeframe)
         empty = list(self._open.clip(_BEFORE_ALL, min(first, self.final)))
         self._open, self._has_changed = self._open.clip(first, _AFTER_ALL), True
@@ -174,7 +209,14 @@ class SeriesFill:
     def report(self) -> SeriesReport:
         """Return what came of it."""
         return SeriesReport(
-            self.symbol, str(self.timeframe), self.answered, self.saved, self.empty, self.error, len(self._open) > 0
+            self.symbol,
+            str(self.timeframe),
+            self.answered,
+            self.saved,
+            self.empty,
+            self.error,
+            is_unfinished=len(self._open) > 0 or any(map(self._is_doubted, self._empty)),
+            without=tuple(filter(self._is_strange, self._empty)),
         )
 
     def _reopen(self, span: Interval) -> None:

@@ -18,6 +18,7 @@ from workbench.errors import (
     UnknownContract,
     WorkbenchError,
 )
+from workbench.market.coverage import Interval
 from workbench.store.merge import SaveReport
 
 AGAIN = "run it again: it goes on from here"
@@ -40,7 +41,8 @@ class SeriesReport:
     """What a backfill did to one series. `error` is why it could not be finished.
 
     `empty` counts the requests to which IB said that it has nothing. `is_unfinished` when the backfill was ended before
-    all was asked for.
+    all was asked for. `without` are spans with whole sessions, after the oldest bar, of which IB said twice that it has
+    nothing.
     """
 
     symbol: str
@@ -50,6 +52,7 @@ class SeriesReport:
     empty: int = 0
     error: WorkbenchError | None = None
     is_unfinished: bool = False
+    without: tuple[Interval, ...] = ()
 
     @property
     def outcome(self) -> str:
@@ -69,7 +72,9 @@ class SeriesReport:
             return next((step for kind, step in _NEXT_STEPS.items() if isinstance(self.error, kind)), AGAIN)
         if self.saved.held_back:
             return "look at the bars that were held back: they look wrong"
-        return AGAIN if self.is_unfinished else ""
+        if self.is_unfinished:
+            return AGAIN
+        return "was it halted or delisted? workbench check --fix asks again" if self.without else ""
 
 
 @dataclass(frozen=True, slots=True, repr=False)
@@ -114,6 +119,9 @@ class BackfillReport:
 
     def __repr__(self) -> str:
         lines = [f"{one.symbol} {one.timeframe}: {one.error}" for one in self.failed]
+        lines += [
+            f"{one.symbol} {one.timeframe}: IB has nothing of {span}" for one in self.series for span in one.without
+        ]
         lines += [f"could not be read, and is kept as {path}" for one in self.series for path in one.saved.set_aside]
         return "\n".join([self._summary(), *lines, *self.notes])
 

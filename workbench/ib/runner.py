@@ -48,6 +48,7 @@ class Run:
         self._fetching: set[asyncio.Task[None]] = set()
         self._locks = {id(fill): asyncio.Lock() for fill in fills}
         self._heads: dict[str, asyncio.Task[datetime | None]] = {}
+        self._shown = {id(fill): (fill.left, fill.answered) for fill in fills}
 
     async def all(self) -> None:
         """Fill all series. Small bars have a lane of their own: they wait for minutes, longer ones need not."""
@@ -98,7 +99,6 @@ class Run:
 
     async def _answer(self, fill: SeriesFill, request: HistoryRequest) -> None:
         """Fetch and save one answer."""
-        before, answered = fill.left + fill.answered, fill.answered
         try:
             with recorded(fill):
                 bars = await self._fetched(fill, request)
@@ -112,8 +112,14 @@ class Run:
             if fill.has_lost_some:
                 with recorded(fill):
                     fill.look_again(self._shelf.missing(fill))
-            self._bar.total += fill.left + fill.answered - before
-            self._bar.update(fill.answered - answered)
+            self._show_progress(fill)
+
+    def _show_progress(self, fill: SeriesFill) -> None:
+        """Move the bar of progress by what has changed of a series since it was last looked at."""
+        left, answered = self._shown[id(fill)]
+        self._shown[id(fill)] = fill.left, fill.answered
+        self._bar.total += fill.left + fill.answered - left - answered
+        self._bar.update(fill.answered - answered)
 
     async def _fetched(self, fill: SeriesFill, request: HistoryRequest) -> pd.DataFrame | None:
         task = asyncio.current_task()

@@ -16,6 +16,7 @@ from workbench.market.sessions import session_calendar
 from workbench.market.timeframes import Timeframe
 from workbench.store.historical import HistoricalDataManager
 from workbench.store.merge import SaveReport
+from workbench.store.seriesinfo import SeriesInfo
 
 
 @dataclass(frozen=True, slots=True)
@@ -37,19 +38,27 @@ class Shelf:
         self._calendar = session_calendar(use_rth=prices.use_rth)
 
     def prepare(self, fill: SeriesFill) -> None:
-        """Refuse what must not mix, put aside what cannot be read, and say what is missing."""
-        symbol, timeframe = fill.symbol, str(fill.timeframe)
-        source, what_to_show, use_rth = self.source, self.prices.what_to_show, self.prices.use_rth
+        """Refuse what must not mix, and say what is missing. Nothing is changed."""
+        self.store.refuse_others(
+            fill.symbol,
+            str(fill.timeframe),
+            source=self.source,
+            what_to_show=self.prices.what_to_show,
+            use_rth=self.prices.use_rth,
+        )
+        fill.open(self.missing(fill))
+        fill.first_bar = self._info(fill).first
+
+    def set_aside_corrupt(self, fill: SeriesFill) -> None:
+        """Put aside what of a series cannot be read: it is fetched again."""
         fill.saved += self.store.set_aside_corrupt(
-            symbol,
-            timeframe,
-            source=source,
-            what_to_show=what_to_show,
-            use_rth=use_rth,
+            fill.symbol,
+            str(fill.timeframe),
+            source=self.source,
+            what_to_show=self.prices.what_to_show,
+            use_rth=self.prices.use_rth,
             as_of=complete_until(self._now, fill.timeframe, self._calendar),
         )
-        self.store.refuse_others(symbol, timeframe, source=source, what_to_show=what_to_show, use_rth=use_rth)
-        fill.open(self.missing(fill))
 
     def save(self, fill: SeriesFill, bars: pd.DataFrame, spans: Sequence[tuple[Interval, bool]]) -> SaveReport:
         """Save the bars of some spans; those that are settled become covered."""
@@ -68,13 +77,16 @@ class Shelf:
         return report
 
     def missing(self, fill: SeriesFill) -> Coverage:
-        """Return what of a series is wanted and not stored."""
+        """Return what of a series is wanted and not stored, or stored where it cannot be read."""
         if fill.wanted is None:
             return Coverage()
-        held = self.store.coverage(fill.symbol, str(fill.timeframe), what_to_show=self.prices.what_to_show)
+        held = self._info(fill).coverage
         if self._overlap and len(held):
             held = held.clip(fill.wanted.begin, self._last_session(list(held)[-1], fill.timeframe))
         return held.missing(fill.wanted)
+
+    def _info(self, fill: SeriesFill) -> SeriesInfo:
+        return self.store.known_info(fill.symbol, str(fill.timeframe), what_to_show=self.prices.what_to_show)
 
     def _last_session(self, newest: Interval, timeframe: Timeframe) -> datetime:
         """Return the begin of the last session of which something is stored."""

@@ -196,6 +196,10 @@ class HistoricalDataManager:
         """Return the intervals of a series that were asked for and are stored, empty ones included."""
         return self._series(symbol, timeframe, what_to_show).coverage()
 
+    def known_info(self, symbol: str, timeframe: str, *, what_to_show: str = "TRADES") -> SeriesInfo:
+        """Return what is known of a series where it can be read: the rest must be fetched again. Changes nothing."""
+        return self._series(symbol, timeframe, what_to_show).known_info()
+
     def version(self, symbol: str, timeframe: str, *, what_to_show: str = "TRADES") -> Hashable:
         """Return what changes whenever the stored bars of a series do, and equals itself while they do not.
 

@@ -108,10 +108,17 @@ class Series(PartFolder):
         """Return what the parts' footers tell of the series."""
         return told_by(SeriesInfo(*self.key), self.told(read_info))
 
+    def known_info(self) -> SeriesInfo:
+        """Return what those footers tell that can be read."""
+        return told_by(SeriesInfo(*self.key), [(part, info) for part, info in self.told(_readable) if info])
+
     def readable_info(self) -> SeriesInfo:
-        """Return what the footers tell; of a series with a part that cannot be read, that."""
+        """Return what those footers tell that can be read, and why the others cannot."""
         try:
             return self.info()
+        except CorruptPart as error:
+            told = [(part, info) for part, info in self.told(_readable) if info]
+            return replace(told_by(SeriesInfo(*self.key), told), problem=str(error))
         except StoreError as error:
             return replace(SeriesInfo(*self.key), problem=str(error))
 
