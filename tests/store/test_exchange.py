@@ -135,3 +135,42 @@ def test_the_row_that_is_named_is_the_one_that_is_wrong(tmp_path: Path) -> None:
 
     with pytest.raises(InvalidBars, match="row 2: 'ten' under close"):
         understand(written(tmp_path, text), Layout(MINUTE, "UTC"))
+
+
+def test_offsets_that_change_with_the_clocks_are_one_time_line(tmp_path: Path) -> None:
+    text = minutes("2026-03-06 09:30:00-05:00", "2026-03-09 09:30:00-04:00")
+
+    (found,) = understand(written(tmp_path, text), Layout(MINUTE))
+
+    assert [one.isoformat() for one in found.bars.index] == ["2026-03-06T14:30:00+00:00", "2026-03-09T13:30:00+00:00"]
+
+
+def test_the_date_of_a_daily_bar_is_the_one_that_is_written_before_its_zone(tmp_path: Path) -> None:
+    text = minutes("2026-03-06T00:00:00+09:00", "2026-03-09T00:00:00+0900", "2026-03-10 00:00:00Z", "2026-03-11")
+
+    (found,) = understand(written(tmp_path, text), Layout(DAY))
+
+    assert [f"{one:%m-%d %H:%M}" for one in found.bars.index] == [f"03-{day} 00:00" for day in ("06", "09", "10", "11")]
+
+
+def test_times_with_and_without_a_zone_are_not_mixed(tmp_path: Path) -> None:
+    text = minutes("2026-11-20 09:30:00", "2026-11-20 09:31:00-05:00")
+
+    with pytest.raises(InvalidBars, match="some of its times have a time zone and some have none"):
+        understand(written(tmp_path, text), Layout(MINUTE, NEW_YORK))
+
+
+@pytest.mark.parametrize("mark", [";", "\t"])
+def test_columns_may_be_parted_by_other_marks_and_a_byte_order_mark_is_none_of_them(tmp_path: Path, mark: str) -> None:
+    text = "\ufeff" + minutes("2026-11-20T14:30Z").replace(",", mark)
+
+    (found,) = understand(written(tmp_path, text), Layout(MINUTE))
+
+    assert found.bars.iloc[0].tolist()[:5] == [10, 11, 9, 10.5, 100]
+
+
+def test_a_decimal_comma_is_never_taken_for_a_number(tmp_path: Path) -> None:
+    text = minutes("2026-11-20T14:30Z").replace(",", ";").replace("10.5", "10,5")
+
+    with pytest.raises(InvalidBars, match="row 0: '10,5' under close is no number"):
+        understand(written(tmp_path, text), Layout(MINUTE))

@@ -32,6 +32,9 @@ _KNOWN = {
     SYMBOL: ("symbol", "ticker"),
 }
 """By which names a column is known when it is not mapped, in any case."""
+_ZONE = r"(?i)(\d\d:?\d\d(:?\d\d(\.\d+)?)?) ?(z|[+-]\d\d(:?\d\d)?)$"
+"""The zone that a time of day ends with."""
+_HEADER = 65_536
 
 
 @dataclass(frozen=True, slots=True)
@@ -135,7 +138,10 @@ def _read(path: Path) -> pl.DataFrame:
     try:
         if path.suffix.lower() == ".parquet":
             return pl.read_parquet(path, glob=False)
-        return pl.read_csv(path, infer_schema=False)  # as text: what is no number is then told by its row
+        with path.open("rb") as file:
+            header = file.readline(_HEADER)
+        mark = next((mark for mark in (",", ";", "\t") if mark.encode() in header), ",")
+        return pl.read_csv(path, separator=mark, infer_schema=False)  # as text: no number is then told by its row
     except (pl.exceptions.PolarsError, OSError) as error:
         raise InvalidInput(f"{path} cannot be read: {str(error).splitlines()[0]}") from error
 
@@ -160,12 +166,7 @@ def _columns(path: Path, theirs: list[str], layout: Layout) -> dict[str, str]:
 
 def _starts(path: Path, column: pl.Series, layout: Layout) -> pd.DatetimeIndex:
     """Return the bars' starts in UTC. A daily bar's time is its session's date, whatever the zone."""
-    try:
-        stamps = pd.DatetimeIndex(
-            pd.to_datetime(column.to_list(), format="ISO8601" if column.dtype == pl.String else None)
-        )
-    except (ValueError, TypeError) as error:
-        raise InvalidBars(f"{path}: its times cannot be read ({error}); write them as 2026-11-20 09:30:00") from error
+    stamps = _instants(path, column, keep_date=layout.timeframe.is_daily)
     if stamps.hasnans:
         raise InvalidBars(f"{path}, row {int(stamps.isna().argmax())}: no time")
     if layout.timeframe.is_daily:
@@ -179,6 +180,27 @@ def _starts(path: Path, column: pl.Series, layout: Layout) -> pd.DatetimeIndex:
             raise InvalidBars(f"{path}: a time does not exist once in {layout.zone}: {error}") from error
     utc = stamps.tz_convert("UTC").as_unit("us")
     return utc - layout.timeframe.length if layout.stamps == "end" else utc
+
+
+def _instants(path: Path, column: pl.Series, *, keep_date: bool) -> pd.DatetimeIndex:
+    """Return times as they are written: with a zone where they have one, which may change with the clocks.
+
+    To `keep_date` is to leave zones out: in UTC it may be another date.
+    """
+    try:
+        if column.dtype != pl.String:
+            return pd.DatetimeIndex(column.to_list())
+        text = column.str.strip_chars()
+        has_zone = text.str.contains(_ZONE)
+        if keep_date:
+            text = text.str.replace(_ZONE, "$1")
+        elif has_zone.any() and not has_zone.all():
+            raise InvalidBars(f"{path}: some of its times have a time zone and some have none; write all alike")
+        is_utc = bool(has_zone.any()) and not keep_date
+        return pd.DatetimeIndex(pd.to_datetime(text.to_list(), format="ISO8601", utc=is_utc))
+    except (ValueError, TypeError) as error:
+        said = str(error).splitlines()[0].partition(". You might")[0]
+        raise InvalidBars(f"{path}: its times cannot be read ({said}); write them as 2026-11-20 09:30:00") from error
 
 
 def _numbers(path: Path, column: pl.Series) -> pd.Series:

@@ -13,7 +13,7 @@ from itertools import groupby
 import numpy as np
 import pandas as pd
 
-from workbench.errors import CorruptPart, InvalidInput
+from workbench.errors import InvalidInput, StoreError
 from workbench.market.bars import REQUIRED
 from workbench.market.contracts import check_symbol
 from workbench.market.sessions import parse_bound, session_calendar
@@ -125,7 +125,7 @@ def _examine(store: HistoricalDataManager, info: SeriesInfo, as_of: datetime) ->
     """Return a series as a subject, and what is wrong with it on its own."""
     try:
         subject = _load(store, info, as_of)
-    except CorruptPart as error:
+    except StoreError as error:  # of this series; the others are examined none the less
         return None, [_unreadable(info, as_of, str(error))]
     found = [_unreadable(info, as_of, info.problem)] if info.problem else []
     for check in CHECKS:
