@@ -7,6 +7,7 @@ from dataclasses import replace
 from datetime import UTC, datetime
 from pathlib import Path
 
+import numpy as np
 import pandas as pd
 import pyarrow as pa
 import pytest
@@ -83,15 +84,12 @@ def test_a_part_of_the_same_size_and_time_is_not_taken_for_the_one_that_was_writ
 
 def test_changing_the_frame_that_was_saved_changes_nothing_that_is_remembered(tmp_path: Path) -> None:
     store = HistoricalDataManager(tmp_path)
-    mine = bars(100.0, 0, 20)
-    for name in mine.columns:
-        mine[name] = mine[name].to_numpy().copy()
-    table_of_mine = to_table(mine)
+    numbers = np.full((20, 5), 100.0, order="F")
+    mine = pd.DataFrame(numbers, index=MINUTES[:20], columns=["open", "high", "low", "close", "volume"], copy=False)
+    handed_over = to_table(mine)
     store.save_bars("AAPL", "1min", mine)
-    for block in (mine.loc[:, name] for name in mine.columns):
-        block.array._ndarray.setflags(write=True)
-        block.array._ndarray[:] = 55.0
-    assert table_of_mine["close"].to_pylist() == [100.0] * 20
+    numbers[:] = 55.0
+    assert handed_over["close"].to_pylist() == [100.0] * 20
     store.save_bars("AAPL", "1min", bars(101.0, 30, 31))
     assert store.load_bars("AAPL", "1min")["close"].to_list() == [100.0] * 20 + [101.0]
 

@@ -66,10 +66,10 @@ def to_frame(table: pa.Table) -> pd.DataFrame:
     names = [name for name in table.column_names if name != TIMESTAMP]
     values = np.empty((len(names), table.num_rows))  # one block, as pandas keeps it: each number is copied once
     for row, name in zip(values, names, strict=True):
-        chunks = table.column(name).chunks
-        ends = np.cumsum([len(chunk) for chunk in chunks], dtype=np.int64)
-        for chunk, end in zip(chunks, ends, strict=True):
-            row[end - len(chunk) : end] = chunk.to_numpy(zero_copy_only=False)
+        first = 0
+        for chunk in table.column(name).chunks:
+            row[first : first + len(chunk)] = chunk.to_numpy(zero_copy_only=False)
+            first += len(chunk)
     stamps = table.column(TIMESTAMP).to_numpy().view("datetime64[us]")
     index = pd.DatetimeIndex(stamps, name=TIMESTAMP, tz="UTC")
     return pd.DataFrame(values.T, index=index, columns=_labels(*names).view(), copy=False)

@@ -176,7 +176,8 @@ def _rows(parquet: pq.ParquetFile, columns: Sequence[str], begin: datetime, end:
 
 def _info(part: Part, parquet: pq.ParquetFile, *, edges: bool) -> PartInfo:
     """Return what a footer tells; its first and last bar only if `edges` are wanted, for they cost most of it."""
-    footer, metadata = parquet.schema_arrow.metadata or {}, parquet.metadata
+    metadata = parquet.metadata
+    footer = metadata.metadata or {}
     if KEY not in footer:
         raise CorruptPart(part.path, "its footer is not one of workbench")
     try:
