@@ -86,7 +86,8 @@ class CorruptPart(StoreError):
         self.path = path
         super().__init__(
             f"{path} cannot be read ({reason}). Nothing was changed. To repair, fetch its period again; the backfill "
-            f"sets the unreadable file aside: workbench backfill {_repair(path)}"
+            f"sets the unreadable file aside: workbench backfill {_repair(path)}. Where that says that nothing is "
+            "missing, move the file out of the store and run it again"
         )
 
 
