@@ -46,8 +46,8 @@ def reindex(database: DatabaseManager, find_stored: Callable[[], Sequence[Series
     before, stored, problems = recorded_keys(database), find_stored(), list[str]()
     for series in stored:
         with series.lock():  # so that no save comes between reading and recording
-            info = series.readable_info()
-            if info.parts:
+            info, whole = series.readable_info(), not series.has_unreadable()
+            if info.parts and whole:
                 record(database, info)
         if info.problem:
             problems.append(f"{info.symbol} {info.timeframe}: {info.problem}")
