@@ -162,13 +162,17 @@ class SeriesFill:
         return self._is_strange(span) and len(self._asked_again.missing(span)) > 0
 
     def _is_strange(self, span: Interval) -> bool:
-        """Tell whether a span that holds whole sessions lies after the oldest bar."""
-        if self.first_bar is None or self.first_bar >= span.begin:
+        """Tell whether a span holds whole sessions after the oldest bar.
+
+        IB's head timestamp does not count: bars of a length may begin years after it.
+        """
+        later = span.clip(self.first_bar, _AFTER_ALL) if self.first_bar else None
+        if later is None:
             return False
-        sessions = self._calendar.during(span.begin, span.end, self.timeframe)
+        sessions = self._calendar.during(later.begin, later.end, self.timeframe)
         if self.timeframe.is_daily:
             return len(sessions) > 0
-        return any(one.begin >= span.begin and one.end <= span.end for one in sessions)
+        return any(one.begin >= later.begin and one.end <= later.end for one in sessions)
 
     def timed_out(self, request: HistoryRequest, error: WorkbenchError) -> None:
         """Open again what was not answered in time, or give up."""
@@ -200,7 +204,6 @@ class SeriesFill:
         self._has_asked_head = True
         if head is None:
             return []
-        self.first_bar = min(self.first_bar or head, head)
         first = parse_bound(head.astimezone(EXCHANGE_ZONE).date(), self.timeframe)
         empty = list(self._open.clip(_BEFORE_ALL, min(first, self.final)))
         self._open, self._has_changed = self._open.clip(first, _AFTER_ALL), True
