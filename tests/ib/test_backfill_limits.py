@@ -34,8 +34,9 @@ def tape() -> SimulatedTape:
 def test_a_universe_takes_the_fewest_requests_and_breaks_no_rule(tmp_path: Path) -> None:
     """501 sessions: 13 000 quarters are three requests of 5 000, the others one each; fifty messages a second."""
     symbols, store = SYMBOLS[:16], HistoricalDataManager(tmp_path)
+    latency = Latency(per_1000_bars_s=1.0)  # both sides share this process: answers at once would make bursts of pauses
     with (
-        strict_gateway(tape(), START) as (gateway, account),
+        strict_gateway(tape(), START, latency=latency) as (gateway, account),
         IBDataManager(IBConnectionConfig(gateway.host, gateway.port)) as ib,
     ):
         report = download_historical_universe(
