@@ -283,17 +283,16 @@ def test_no_fault_and_no_reason_is_without_a_row() -> None:
     assert {action.reason for action in struck if isinstance(action, Refuse)} | {"no-data"} == set(REASONS)
 
 
-def test_what_ib_says_that_it_does_not_have_is_taken_as_its_word(tmp_path: Path, undisturbed: Contents) -> None:
-    """With nothing else wrong there is no telling; what is stored is right, and what was denied is known as empty."""
+def test_what_ib_denies_once_between_other_bars_is_asked_for_again_and_found(
+    tmp_path: Path, undisturbed: Contents
+) -> None:
+    """With nothing else wrong there is no telling: but it lies after older bars, and IB must say it twice."""
     denied = Fault(When("reqHistoricalData", symbol="AAPL", containing="1 min"), Refuse("no-data"))
     with gateway() as process:
         report, contents = filled(process, tmp_path, (denied,))
 
-    bars, covered = contents["AAPL", "1min"]
-    whole, _ = undisturbed["AAPL", "1min"]
     assert not report.failed
-    assert covered == undisturbed["AAPL", "1min"][1]
-    assert 0 < len(bars) < len(whole)
-    pd.testing.assert_frame_equal(bars, whole.loc[bars.index], check_exact=True)
-    for series in set(contents) - {("AAPL", "1min")}:
+    assert {one.symbol: one.empty for one in report.series if one.timeframe == "1min"}["AAPL"] == 1
+    for series in contents:
         pd.testing.assert_frame_equal(contents[series][0], undisturbed[series][0], check_exact=True)
+        assert contents[series][1] == undisturbed[series][1]

@@ -345,7 +345,9 @@ def test_one_that_was_ended_goes_on_where_it_was(market: GatewayServer, tmp_path
     if number == signal.SIGINT:
         assert "interrupted: call it again" in said
         assert child.returncode == 130
-    assert 0 < requests_in(again.stdout) < 46  # of 46: it had ended soon, and did not begin anew
+    assert requests_in(again.stdout) < 46  # of 46: it did not begin anew
+    if number == signal.SIGKILL:  # answers on their way are taken when it ends in peace; they may be all of them
+        assert requests_in(again.stdout) > 0
     ended = HistoricalDataManager(folder / "historical")
     for symbol in symbols:
         assert ended.coverage(symbol, "1min") == whole.coverage(symbol, "1min")
