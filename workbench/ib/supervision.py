@@ -292,7 +292,7 @@ class Link:
         for listener in list(self._listeners):
             try:
                 listener(event, self.health)
-            except Exception:
+            except Exception:  # theirs: it must not end the connection of all others
                 logger.exception("a listener to the connection failed at %s", event)
 
     def _lament(self) -> str:

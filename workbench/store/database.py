@@ -64,18 +64,13 @@ class DatabaseManager:
     @contextmanager
     def transaction(self) -> Iterator[Connection]:
         """Run what the block does as one transaction; on SQLite it waits for other writers first. For this package."""
-        with self._begin() as connection:
+        with self._translated("failed"), self._engine.begin() as connection:
             yield connection
 
     @contextmanager
     def reading(self) -> Iterator[Connection]:
         """Read what the block reads as of one moment, without waiting for writers. For this package."""
         with self._translated("failed"), self._engine.execution_options(reading=True).begin() as connection:
-            yield connection
-
-    @contextmanager
-    def _begin(self) -> Iterator[Connection]:
-        with self._translated("failed"), self._engine.begin() as connection:
             yield connection
 
     @contextmanager

@@ -9,7 +9,7 @@ from __future__ import annotations
 import time
 from collections.abc import Collection, Iterator, Sequence
 from dataclasses import dataclass
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from math import nan
 from typing import NamedTuple
 
@@ -22,6 +22,7 @@ from workbench.market.coverage import Interval
 from workbench.store.database import DatabaseManager, insert_into
 from workbench.store.tables import live_bars, live_recorders
 
+_LENGTH = timedelta(seconds=5)
 _APPEND_LOCK = 7_311_987
 """A number that only writers of the journal ask PostgreSQL to lock: so numbers are committed in their order."""
 
@@ -114,8 +115,7 @@ class LiveJournal:
         )
         with self._database.reading() as connection:
             rows = connection.execute(query).all()
-        five = pd.Timedelta(seconds=5).to_pytimedelta()
-        return {symbol: Interval(_utc(first), _utc(last) + five) for symbol, first, last in rows}
+        return {symbol: Interval(first, last + _LENGTH) for symbol, first, last in rows}
 
     def forget(self, symbol: str, span: Interval) -> int:
         """Remove what the store has durably; return how many bars that were."""
@@ -163,7 +163,3 @@ def _row(bar: LiveBar, received: datetime) -> dict[str, object]:
 
 def _number(value: float | None) -> float:
     return nan if value is None else value
-
-
-def _utc(moment: datetime) -> datetime:
-    return moment if moment.tzinfo else moment.replace(tzinfo=UTC)
