@@ -1,8 +1,8 @@
 """How much of what ib_insync can take the built-in gateway serves; `make bench` prints it.
 
 The gateway runs in a process of its own. Beside each rate to the real ib_insync stands what its decoder takes of such
-bytes, fed to it without a network: the ratio of the two says whether the gateway or the client is the bottleneck. The
-two are measured in turns, each figure is the median of the rounds, with the least and the most.
+bytes, fed to it without a network: the ratio of the two says whether the gateway or the client is the bottleneck. How near the
+client's whole process, its sockets included, comes to a core of its own says the same. The two are measured in turns, each figure is the median of the rounds, with the least and the most.
 
 By the clock that is true of a machine with nothing else to do: the gateway needs a core beside the client's. What other
 programs used of it meanwhile stands at the end. The processor time of a bar says the same on a busy machine too.
@@ -140,6 +140,8 @@ class Rounds:
         print(f"{name:48}{spread(self.served)}")
         print(f"{'  its decoder alone':48}{spread(self.limits)}")
         print(f"{'  ratio of the medians (aim: 0.8 or more)':48}{by_clock:>9.2f}")
+        whole = statistics.median(self.served) * client_us / 1e6
+        print(f"{'  share of its process, sockets and all (0.8)':48}{whole:>9.2f}")
         print(f"{'  processor time a bar, µs':48}{gateway_us:>9.1f}  gateway, {client_us:.1f} ib_insync; "
               f"ratio of what they can {client_us / gateway_us:.2f}", flush=True)  # fmt: skip
 
