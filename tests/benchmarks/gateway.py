@@ -1,8 +1,9 @@
 """How much of what ib_insync can take the built-in gateway serves; `make bench` prints it.
 
 The gateway runs in a process of its own. Beside each rate to the real ib_insync stands what its decoder takes of such
-bytes, fed to it without a network: the ratio of the two says whether the gateway or the client is the bottleneck. How near the
-client's whole process, its sockets included, comes to a core of its own says the same. The two are measured in turns, each figure is the median of the rounds, with the least and the most.
+bytes, fed to it without a network: the ratio of the two says whether the gateway or the client is the bottleneck. How
+near the client's whole process, its sockets included, comes to a core of its own says the same. Rates are measured in
+turns, each figure is the median of the rounds, with the least and the most.
 
 By the clock that is true of a machine with nothing else to do: the gateway needs a core beside the client's. What other
 programs used of it meanwhile stands at the end. The processor time of a bar says the same on a busy machine too.
