@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import asyncio
 import threading
-from collections.abc import Coroutine, Iterable
+from collections.abc import Callable, Coroutine, Iterable
 from concurrent.futures import Future, wait
 from typing import Any, TypeVar
 
@@ -39,7 +39,9 @@ class LoopThread:
         """Start a coroutine on the loop. Raises `Disconnected` when the loop is being closed."""
         with self._submitting:  # whatever gets in before the closing is cancelled by it, and nothing is forgotten
             if not self._is_closing:
-                return asyncio.run_coroutine_threadsafe(self._until_closed(coroutine), self._loop)
+                running = self._until_closed(coroutine, lambda: future.cancelled())
+                future = asyncio.run_coroutine_threadsafe(running, self._loop)
+                return future
         coroutine.close()
         raise Disconnected("the connection is being closed; call connect()")
 
@@ -67,12 +69,12 @@ class LoopThread:
         self._thread.join()
         self._loop.close()
 
-    async def _until_closed(self, coroutine: Coroutine[Any, Any, T]) -> T:
-        """Return what the coroutine does; where `close` ends it, raise what its caller can understand."""
+    async def _until_closed(self, coroutine: Coroutine[Any, Any, T], is_given_up: Callable[[], bool]) -> T:
+        """Return what the coroutine does; where `close` ends it, raise what its caller, if he waits, can understand."""
         try:
             return await coroutine
         except asyncio.CancelledError:
-            if self._is_closing:
+            if self._is_closing and not is_given_up():
                 raise Disconnected("disconnect() was called before the answer came") from None
             raise
 
