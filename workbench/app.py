@@ -22,7 +22,7 @@ from workbench.ib.connection import IBDataManager
 from workbench.ib.diagnosis import DoctorReport
 from workbench.ib.dial import IBConnectionConfig
 from workbench.ib.doctor import examine
-from workbench.ib.live import LiveSession
+from workbench.ib.live.session import LiveSession
 from workbench.ib.repair import repair
 from workbench.ib.report import BackfillReport
 from workbench.indicators.cache import IndicatorCache

@@ -89,8 +89,8 @@ REFUSALS = ["real-time-pacing", "real-time-permission", "other-address", "compet
 @pytest.fixture(autouse=True)
 def impatient(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("workbench.ib.supervision.GRACE_S", 0.1)
-    for module in ("realtime", "recorder", "live"):
-        monkeypatch.setattr(f"workbench.ib.{module}.LAG_S", 0.25)
+    for module in ("subscriber", "recorder", "session"):
+        monkeypatch.setattr(f"workbench.ib.live.{module}.LAG_S", 0.25)
 
 
 def live_market(folder: Path) -> AbstractContextManager[Market]:

@@ -18,7 +18,7 @@ from workbench.gateway.serving import running
 from workbench.gateway.simulated import SimulatedTape
 from workbench.ib.connection import IBDataManager
 from workbench.ib.dial import IBConnectionConfig
-from workbench.ib.live import LiveSession
+from workbench.ib.live.session import LiveSession
 from workbench.market.bars import COLUMNS
 from workbench.market.coverage import Interval
 from workbench.market.sessions import Session, session_calendar

@@ -12,7 +12,7 @@ import typer
 from workbench.cli.base import FAILED, GatewayOption, app
 
 if TYPE_CHECKING:
-    from workbench.ib.live import LiveSession
+    from workbench.ib.live.session import LiveSession
 
 _LOOK_S = 1.0
 _LINE_EVERY = 60

@@ -35,7 +35,7 @@ from workbench.market.universe import Universe, default_universe
 if TYPE_CHECKING:
     import ib_insync
 
-    from workbench.ib.realtime import RealtimeDataSubscriber
+    from workbench.ib.live.subscriber import RealtimeDataSubscriber
 
 logger = logging.getLogger(__name__)
 # ib_insync logs as errors what we raise as errors; without a handler of the user's, nobody wants it on the terminal.
@@ -243,7 +243,7 @@ class IBDataManager:
 
         IB has live bars of five seconds only. Raises `InvalidInput`.
         """
-        from workbench.ib.realtime import RealtimeDataSubscriber
+        from workbench.ib.live.subscriber import RealtimeDataSubscriber
 
         if bar_size != STEP_S:
             raise InvalidInput(f"IB has live bars of 5 seconds, not of {bar_size}; longer ones are built from them")

@@ -28,8 +28,8 @@ from workbench.errors import (
     UnreadableAnswer,
 )
 from workbench.ib.codes import Reaction, explain
+from workbench.ib.live.streams import Streams
 from workbench.ib.plan import HistoryRequest
-from workbench.ib.streams import Streams
 from workbench.ib.translate import BAR_SIZES, format_end, is_confirmed_empty, to_error, to_ib_contract
 from workbench.market.bars import COLUMNS, TIMESTAMP, VOLUME, to_table
 from workbench.market.contracts import Contract

@@ -18,7 +18,7 @@ from workbench.gateway.serving import running
 from workbench.gateway.simulated import SimulatedTape
 from workbench.ib.connection import IBDataManager
 from workbench.ib.dial import IBConnectionConfig
-from workbench.ib.realtime import RealtimeDataSubscriber
+from workbench.ib.live.subscriber import RealtimeDataSubscriber
 from workbench.store.journal import LiveBar
 
 MORNING = at("2026-11-20T10:00:00")
@@ -87,13 +87,13 @@ def test_more_symbols_than_lines_wait_and_take_the_lines_that_become_free() -> N
 def test_no_more_than_sixty_new_streams_are_requested_in_ten_minutes_and_the_user_is_told(
     caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("workbench.ib.realtime._TELL_WAITING_S", 0.2)
+    monkeypatch.setattr("workbench.ib.live.subscriber._TELL_WAITING_S", 0.2)
     tape = SimulatedTape(1, start=int(MORNING))
     symbols = [one.symbol for one in tape.instruments if one.sec_type == "STK" and "." not in one.key][:64]
     with strict_gateway(tape, MORNING, speed=400.0) as (gateway, account):
         paced = config(gateway.host, gateway.port, paced=True, gateway_speed=400.0)
         with IBDataManager(paced) as ib, RealtimeDataSubscriber(ib) as subscriber:
-            with caplog.at_level(logging.WARNING, logger="workbench.ib.realtime"):
+            with caplog.at_level(logging.WARNING, logger="workbench.ib.live.subscriber"):
                 subscriber.subscribe_symbols(symbols)
                 until(lambda: len(subscriber.status().waiting) == len(symbols) - 60)
                 until(lambda: "60 new ones in ten minutes" in caplog.text)

@@ -23,9 +23,9 @@ import pandas as pd
 
 from workbench.errors import AlreadyRecorded, Disconnected, InvalidBars, StoreError, WorkbenchError
 from workbench.ib.connection import IBDataManager
-from workbench.ib.gaps import Gap, Gaps
+from workbench.ib.live.gaps import Gap, Gaps
+from workbench.ib.live.subscriber import LAG_S, Ended, RealtimeDataSubscriber
 from workbench.ib.plan import plan_requests
-from workbench.ib.realtime import LAG_S, Ended, RealtimeDataSubscriber
 from workbench.market.aggregate import RealtimeBarAggregator
 from workbench.market.bars import COLUMNS
 from workbench.market.coverage import Coverage, Interval

@@ -6,7 +6,7 @@ from math import inf
 
 import pytest
 
-from workbench.ib.liveness import SILENCE_S, Liveness, TimeKeeper
+from workbench.ib.live.liveness import SILENCE_S, Liveness, TimeKeeper
 from workbench.market.sessions import session_calendar
 
 OPEN = datetime(2026, 11, 20, 14, 30, tzinfo=UTC).timestamp()

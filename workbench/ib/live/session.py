@@ -14,8 +14,8 @@ import pandas as pd
 
 from workbench.errors import Disconnected
 from workbench.ib.connection import IBDataManager
-from workbench.ib.realtime import LAG_S, RealtimeDataSubscriber, StreamsStatus
-from workbench.ib.recorder import Recorder, RecorderCounts, Unfilled
+from workbench.ib.live.recorder import Recorder, RecorderCounts, Unfilled
+from workbench.ib.live.subscriber import LAG_S, RealtimeDataSubscriber, StreamsStatus
 from workbench.market.aggregate import RealtimeBarAggregator
 from workbench.market.aggregate.live import LEVELS
 from workbench.market.names import as_names

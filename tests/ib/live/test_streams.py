@@ -5,7 +5,7 @@ from math import isnan
 import pytest
 
 from workbench.errors import UnreadableAnswer
-from workbench.ib.streams import read_live_bar
+from workbench.ib.live.streams import read_live_bar
 
 WHOLE = ["50", "3", "7", "1795184700", "10", "11", "9", "10.5", "300.5", "10.2", "4"]
 

@@ -28,9 +28,9 @@ from workbench.ib.budget import Budget
 from workbench.ib.codes import Reaction, explain
 from workbench.ib.health import Event, Health, Streams, Told
 from workbench.ib.history import Desk
-from workbench.ib.liveness import Liveness, TimeKeeper
+from workbench.ib.live.liveness import Liveness, TimeKeeper
+from workbench.ib.live.streams import read_live_bar
 from workbench.ib.pacing import LIVE, Ask
-from workbench.ib.streams import read_live_bar
 from workbench.ib.supervision import Link
 from workbench.ib.translate import to_error
 from workbench.market.aggregate.live import STEP_S

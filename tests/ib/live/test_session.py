@@ -11,7 +11,7 @@ import pytest
 from tests.ib.conftest import at
 from tests.ib.live_market import assert_same, market_at, until
 from workbench.errors import AlreadyRecorded, Disconnected
-from workbench.ib.live import LiveSession
+from workbench.ib.live.session import LiveSession
 from workbench.market.timeframes import TIMEFRAMES
 from workbench.store.journal import LiveBar, LiveJournal
 
@@ -25,10 +25,10 @@ def test_a_second_recorder_of_a_symbol_is_refused_by_the_name_of_the_first(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     with market_at(MORNING, SPEED, tmp_path) as market:
-        monkeypatch.setattr("workbench.ib.live.holder", lambda: "the first one")
+        monkeypatch.setattr("workbench.ib.live.session.holder", lambda: "the first one")
         market.live.start(["AAPL", "KO"])
         second = LiveSession(lambda: market.ib, lambda: market.journal)
-        monkeypatch.setattr("workbench.ib.live.holder", lambda: "the second one")
+        monkeypatch.setattr("workbench.ib.live.session.holder", lambda: "the second one")
 
         with pytest.raises(AlreadyRecorded, match="KO are recorded already, by the first one"):
             second.start(["KO", "MSFT"])

@@ -5,7 +5,7 @@ from datetime import UTC, datetime
 from hypothesis import given
 from hypothesis import strategies as st
 
-from workbench.ib.gaps import Gap, Gaps
+from workbench.ib.live.gaps import Gap, Gaps
 from workbench.market.sessions import session_calendar
 
 OPEN = int(datetime(2026, 11, 20, 14, 30, tzinfo=UTC).timestamp())
