@@ -17,11 +17,9 @@ from workbench.errors import InvalidInput, SourceMismatch
 from workbench.gateway.process import GatewayProcess
 from workbench.ib.backfill import DEFAULT_TIMEFRAMES, Backfill, Bound, plan_backfill, rebuild_symbol
 from workbench.ib.budget import DatabaseLedger, Ledger
-from workbench.ib.checks import Check
 from workbench.ib.connection import IBDataManager
-from workbench.ib.diagnosis import DoctorReport
 from workbench.ib.dial import IBConnectionConfig
-from workbench.ib.doctor import examine
+from workbench.ib.doctor import Check, DoctorReport, examine
 from workbench.ib.live.session import LiveSession
 from workbench.ib.repair import repair
 from workbench.ib.report import BackfillReport

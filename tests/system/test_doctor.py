@@ -15,7 +15,7 @@ import pytest
 import workbench as wb
 from tests.system.test_cli import OURS, workbench
 from workbench.ib.codes import ROWS
-from workbench.ib.diagnosis import DoctorReport
+from workbench.ib.doctor.report import DoctorReport
 
 
 def kept(folder: Path) -> list[dict[str, object]]:

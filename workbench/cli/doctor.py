@@ -11,8 +11,8 @@ import typer
 from workbench.cli.base import FAILED, INTERRUPTED, UNUSABLE, GatewayOption, app
 
 if TYPE_CHECKING:
-    from workbench.ib.checks import Check
     from workbench.ib.codes import Explanation
+    from workbench.ib.doctor import Check
 
 _COLOURS = {"ok": "green", "not known": "cyan", "look at this": "yellow", "problem": "red"}
 

@@ -10,8 +10,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from workbench.ib import bar_checks
-from workbench.ib.checks import State
+from workbench.ib.doctor import bar_checks
+from workbench.ib.doctor.checks import State
 from workbench.market.timeframes import TIMEFRAMES
 
 HOUR, FOUR_HOURS = TIMEFRAMES["1hour"], TIMEFRAMES["4hour"]

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pandas as pd
 
-from workbench.ib.checks import SETTINGS, Check, State
+from workbench.ib.doctor.checks import SETTINGS, Check, State
 from workbench.market.sessions import EXCHANGE_ZONE
 from workbench.market.timeframes import Timeframe
 

@@ -9,7 +9,7 @@ from datetime import datetime
 from html import escape
 from pathlib import Path
 
-from workbench.ib.checks import Check, State
+from workbench.ib.doctor.checks import Check, State
 
 
 @dataclass(frozen=True, slots=True, repr=False)

@@ -35,10 +35,10 @@ from workbench.gateway.rules import LINES, RULES
 from workbench.gateway.server import GatewayServer
 from workbench.gateway.serving import running
 from workbench.gateway.simulated import SimulatedTape
-from workbench.ib.checks import Check, State
-from workbench.ib.diagnosis import DoctorReport
 from workbench.ib.dial import IBConnectionConfig
 from workbench.ib.doctor import examine
+from workbench.ib.doctor.checks import Check, State
+from workbench.ib.doctor.report import DoctorReport
 
 MORNING, SUNDAY = "2026-11-20T10:07:00", "2026-11-22T12:00:00"
 AS_IB = Fault(When("managedAccounts", times=0), Corrupt(2, "DU1234567"))
@@ -293,7 +293,7 @@ def test_a_connection_that_ends_in_the_middle_leaves_what_was_found() -> None:
 
 
 def test_a_gateway_that_falls_silent_is_given_up_after_two_questions(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("workbench.ib.doctor._STEP_S", 1.0)
+    monkeypatch.setattr("workbench.ib.doctor.examination._STEP_S", 1.0)
     with gateway(Fault(When("reqMktData", symbol="SPY"), Stall()), start=SUNDAY) as server:
         report = examined(server)
 

@@ -7,9 +7,9 @@ from datetime import UTC, date, datetime
 import pytest
 
 from workbench.errors import RequestRefused
-from workbench.ib import checks
-from workbench.ib.checks import Quotes, Refusal, State
-from workbench.ib.probe import Found, Probe
+from workbench.ib.doctor import checks
+from workbench.ib.doctor.checks import Quotes, Refusal, State
+from workbench.ib.doctor.probe import Found, Probe
 from workbench.market.sessions import Session
 
 REFUSED = Refusal(354, "Requested market data is not subscribed.")

@@ -16,15 +16,15 @@ from typing import TYPE_CHECKING, Any, TypeVar
 import pandas as pd
 
 from workbench.errors import IBError, RequestTimeout
-from workbench.ib import bar_checks, checks
 from workbench.ib.budget import Ledger
-from workbench.ib.checks import Check, Quotes, Refusal, State
 from workbench.ib.connection import IBDataManager
-from workbench.ib.diagnosis import DoctorReport
 from workbench.ib.dial import IBConnectionConfig
+from workbench.ib.doctor import bar_checks, checks
+from workbench.ib.doctor.checks import Check, Quotes, Refusal, State
+from workbench.ib.doctor.probe import Found, Probe, probe
+from workbench.ib.doctor.report import DoctorReport
 from workbench.ib.loop import LoopThread
 from workbench.ib.notices import Notices, first_of, refusal_of
-from workbench.ib.probe import Found, Probe, probe
 from workbench.ib.translate import BAR_SIZES, to_error, to_ib_contract
 from workbench.market.contracts import Contract
 from workbench.market.sessions import session_calendar

@@ -14,7 +14,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from workbench.gateway.server import GatewayServer
-from workbench.ib.probe import Found, Probe, probe, read_answer
+from workbench.ib.doctor.probe import Found, Probe, probe, read_answer
 
 _PAYLOAD = b"176\x0020261120 10:07:00 Eastern Time US\0"
 ANSWER = len(_PAYLOAD).to_bytes(4, "big") + _PAYLOAD

@@ -9,7 +9,7 @@ from typing import NamedTuple
 
 from workbench.errors import IBError
 from workbench.ib.codes import explain
-from workbench.ib.probe import OLDEST_VERSION, Found, Probe
+from workbench.ib.doctor.probe import OLDEST_VERSION, Found, Probe
 from workbench.market.sessions import EXCHANGE_ZONE, Session
 
 
