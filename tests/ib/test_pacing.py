@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 import math
-from itertools import pairwise
+from itertools import cycle, pairwise
 
 import pytest
-from hypothesis import given
+from hypothesis import example, given
 from hypothesis import strategies as st
 
 from workbench.ib.pacing import COOL_DOWN_S, MARGIN_S, PLACES, SMALL_BAR_LIMITS, Ask, Pacer, limits_for
@@ -77,6 +77,21 @@ def test_no_window_holds_more_than_the_limit(steps: list[tuple[list[Ask], float]
     keeps_ibs_limits(sent_all(Pacer(), steps))
 
 
+LATENESS = st.lists(st.sampled_from([0.0, 0.25]) | st.floats(0, 0.25), min_size=1, max_size=90)
+
+
+@given(STEPS, LATENESS)
+@example([([ask(rest=str(n), seconds=900) for n in range(200)], 0.0)], [0.25] * 45 + [0.0] * 45)
+@example([([ask(f"S{n}") for n in range(130)], 0.0)], [0.25, 0.0])
+def test_however_late_each_message_arrives_up_to_a_quarter_second_no_rule_is_broken(
+    steps: list[tuple[list[Ask], float]], lateness: list[float]
+) -> None:
+    sent = sent_all(Pacer(), steps)
+
+    arrived = [(moment + late, asked) for (moment, asked), late in zip(sent, cycle(lateness), strict=False)]
+    keeps_ibs_limits(sorted(arrived, key=lambda it: it[0]))
+
+
 @given(STEPS)
 def test_all_that_is_asked_is_let_go_once(steps: list[tuple[list[Ask], float]]) -> None:
     sent = sent_all(Pacer(), steps)
@@ -136,7 +151,7 @@ def test_longer_bars_are_limited_by_nothing_but_messages_and_places(seconds: int
     second = pacer.grant(asked, first.again)
 
     assert len(first.bookings) == len(second.bookings) == 45
-    assert first.again == pytest.approx(1.1)
+    assert first.again == pytest.approx(1.25)
 
 
 def test_the_message_rate_is_half_the_market_data_lines() -> None:

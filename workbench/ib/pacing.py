@@ -2,9 +2,11 @@
 
 Windows limit how much is sent: bars up to 30 seconds and head timestamps have three of their own, and every message
 counts for the message rate. Places limit how much is under way. Longer bars have no window but that of the messages;
-IB's servers only get slower. Times are in seconds on any one clock. Windows are a little longer here than IB's: it
-measures when a request arrives, not when it leaves, and a gateway that is busy for a moment takes what has queued up
-meanwhile all at once.
+IB's servers only get slower. Times are in seconds on any one clock.
+
+IB measures when a request arrives, not when it leaves, and a gateway that is busy for a moment takes what has queued up
+meanwhile all at once. So windows are longer here than IB's by a margin: however late each message arrives, up to the
+margin, none of IB's windows holds more than its limit.
 """
 
 from __future__ import annotations
@@ -27,7 +29,7 @@ PLACES = 50
 MARKET_DATA_LINES = 100
 _SPARE_MESSAGES = 0.1
 """The share of the message rate that is left to what is not booked: questions for the time, cancels, subscriptions."""
-_MESSAGES_MARGIN_S = 0.1
+_MESSAGES_MARGIN_S = 0.25
 _MANY = 1000
 
 
