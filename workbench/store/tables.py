@@ -4,7 +4,20 @@ from __future__ import annotations
 
 from datetime import UTC, datetime
 
-from sqlalchemy import Column, Dialect, Double, Index, Integer, MetaData, String, Table, UniqueConstraint
+from sqlalchemy import (
+    JSON,
+    Column,
+    Date,
+    Dialect,
+    Double,
+    Index,
+    Integer,
+    MetaData,
+    String,
+    Table,
+    Text,
+    UniqueConstraint,
+)
 from sqlalchemy.types import TIMESTAMP, TypeDecorator
 
 metadata = MetaData()
@@ -106,4 +119,104 @@ live_recorders = Table(
     Column("symbol", String(10), primary_key=True),
     Column("holder", String(128), nullable=False),
     Column("until", UtcTimestamp, nullable=False),
+)
+
+# `workbench.market.universe` says what the columns mean; `position` keeps the order in which symbols were listed.
+universe = Table(
+    "universe",
+    metadata,
+    Column("symbol", String(10), primary_key=True),
+    Column("position", Integer, nullable=False),
+    Column("kind", String(10), nullable=False),
+    Column("exchange", String(32), nullable=False),
+    Column("primary_exchange", String(32), nullable=False),
+    Column("currency", String(3), nullable=False),
+    Column("folder", String(10), nullable=False),
+    Column("con_id", Integer),  # what IB said when it was asked last, from here on
+    Column("long_name", String(255), nullable=False),
+    Column("state", String(16), nullable=False),
+    Column("note", Text, nullable=False),
+    Column("source", String(64), nullable=False),
+    Column("qualified_at", UtcTimestamp),
+)
+
+coarse_screening_results = Table(
+    "coarse_screening_results",
+    metadata,
+    Column("id", Integer, primary_key=True),
+    Column("run_id", String(64), nullable=False),
+    Column("as_of", UtcTimestamp, nullable=False),
+    Column("symbol", String(10), nullable=False),
+    Column("side", String(5), nullable=False),
+    Column("score", Double, nullable=False),
+    Column("scores", JSON, nullable=False),  # by timeframe
+    Column("reasons", JSON, nullable=False),
+    Column("created_at", UtcTimestamp, nullable=False),
+    UniqueConstraint("run_id", "symbol", "side"),
+    Index("idx_screening_as_of", "as_of"),
+    Index("idx_screening_created", "created_at"),
+    Index("idx_screening_symbol", "symbol", "as_of"),
+)
+
+watchlist_realtime = Table(
+    "watchlist_realtime",
+    metadata,
+    Column("symbol", String(10), primary_key=True),
+    Column("rank", Integer, nullable=False),
+    Column("side", String(5), nullable=False),
+    Column("score", Double, nullable=False),
+    Column("since", UtcTimestamp, nullable=False),
+    Column("reasons", JSON, nullable=False),
+    Column("timestamp", UtcTimestamp, nullable=False),  # of the list: when it was chosen
+    Column("updated_at", UtcTimestamp, nullable=False),  # of the row: when it was scored last
+)
+
+watchlist_history = Table(
+    "watchlist_history",
+    metadata,
+    Column("timestamp", UtcTimestamp, primary_key=True),
+    Column("symbol", String(10), primary_key=True),
+    Column("rank", Integer, nullable=False),
+    Column("side", String(5), nullable=False),
+    Column("score", Double, nullable=False),
+    Column("since", UtcTimestamp, nullable=False),
+    Column("reasons", JSON, nullable=False),
+    Index("idx_watchlist_history_symbol", "symbol", "timestamp"),
+)
+
+alerts = Table(
+    "alerts",
+    metadata,
+    Column("id", Integer, primary_key=True),  # the order in which they were saved
+    Column("at", UtcTimestamp, nullable=False),
+    Column("symbol", String(10), nullable=False),
+    Column("side", String(5), nullable=False),
+    Column("kind", String(32), nullable=False),
+    Column("timeframe", String(10), nullable=False),  # empty: of no one timeframe
+    Column("score", Double),
+    Column("message", Text, nullable=False),
+    UniqueConstraint("at", "symbol", "side", "kind", "timeframe"),
+)
+
+job_runs = Table(
+    "job_runs",
+    metadata,
+    Column("id", Integer, primary_key=True),
+    Column("job", String(64), nullable=False),
+    Column("notebook", String(255), nullable=False),
+    Column("notebook_version", String(64), nullable=False),
+    Column("parameters", JSON, nullable=False),
+    Column("session", Date, nullable=False),
+    Column("due", UtcTimestamp, nullable=False),
+    Column("started", UtcTimestamp),
+    Column("ended", UtcTimestamp),
+    Column("outcome", String(16), nullable=False),
+    Column("failed_cell", Integer),
+    Column("error", Text),
+    Column("output_path", Text),
+    Column("figures", JSON, nullable=False),
+    Column("attempt", Integer, nullable=False),
+    Column("holder", String(128)),
+    UniqueConstraint("job", "due", "attempt"),  # so that of two schedulers one runs it
+    Index("idx_job_runs_due", "due"),
 )
