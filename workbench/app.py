@@ -15,14 +15,20 @@ from tqdm.auto import tqdm
 
 from workbench.errors import InvalidInput, SourceMismatch
 from workbench.gateway.process import GatewayProcess
-from workbench.ib.backfill import DEFAULT_TIMEFRAMES, Backfill, Bound, plan_backfill, rebuild_symbol
+from workbench.ib.backfill import (
+    DEFAULT_TIMEFRAMES,
+    Backfill,
+    BackfillReport,
+    Bound,
+    plan_backfill,
+    rebuild_symbol,
+    repair,
+)
 from workbench.ib.budget import DatabaseLedger, Ledger
 from workbench.ib.connection import IBDataManager
 from workbench.ib.dial import IBConnectionConfig
 from workbench.ib.doctor import Check, DoctorReport, examine
 from workbench.ib.live.session import LiveSession
-from workbench.ib.repair import repair
-from workbench.ib.report import BackfillReport
 from workbench.indicators.cache import IndicatorCache
 from workbench.indicators.define import parse_indicators
 from workbench.indicators.engine import IndicatorEngine

@@ -13,8 +13,8 @@ from workbench.cli.base import FAILED, INTERRUPTED, GatewayOption, app
 if TYPE_CHECKING:
     from rich.table import Table
 
-    from workbench.ib.forecast import Forecast
-    from workbench.ib.report import BackfillReport
+    from workbench.ib.backfill.forecast import Forecast
+    from workbench.ib.backfill.report import BackfillReport
     from workbench.store.seriesinfo import SeriesInfo
 
 _MOST_ROWS = 60

@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
+from workbench.ib.backfill.sizes import FEWEST_BARS, RequestSizes
 from workbench.ib.budget import MemoryLedger
 from workbench.ib.pacing import Pacer
 from workbench.ib.plan import MOST_BARS, HistoryRequest
-from workbench.ib.sizes import FEWEST_BARS, RequestSizes
 from workbench.market.timeframes import TIMEFRAMES
 
 MINUTE = TIMEFRAMES["1min"]

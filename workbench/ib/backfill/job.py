@@ -1,36 +1,31 @@
-"""Backfill: what is missing in the store is planned, forecast, fetched and saved, many requests at a time.
-
-Each answer is saved with the interval it settles. A backfill that was ended, by Ctrl-C, a crash or a lost connection,
-goes on where it was when it is called again; one that is called twice fetches nothing twice.
-"""
+"""A backfill as a whole: planned and forecast, then run and reported; and the rebuild of a symbol."""
 
 from __future__ import annotations
 
 import logging
 from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
-from datetime import date, datetime, timedelta
-from typing import NoReturn
+from datetime import datetime
 
-import pandas as pd
 from tqdm.auto import tqdm
 
-from workbench.errors import InvalidInput, InvalidInterval, WorkbenchError
-from workbench.ib.basis import Bases, Refill, rebuild, settle_bases
+from workbench.errors import InvalidInput
+from workbench.ib.backfill.basis import Bases, Refill, rebuild, settle_bases
+from workbench.ib.backfill.fill import SeriesFill
+from workbench.ib.backfill.forecast import Forecast, Planned, forecast
+from workbench.ib.backfill.report import BackfillReport
+from workbench.ib.backfill.runner import Run, recorded
+from workbench.ib.backfill.shelf import Prices, Shelf
+from workbench.ib.backfill.sizes import RequestSizes
+from workbench.ib.backfill.wanted import DEFAULT_TIMEFRAMES, SETTLE, Bound, wanted_span
 from workbench.ib.connection import IBDataManager
-from workbench.ib.fill import SeriesFill
-from workbench.ib.forecast import Forecast, Planned, forecast
 from workbench.ib.loop import LoopThread, await_done
-from workbench.ib.pacing import SMALL_BARS_S, Ask, Pacer, limits_for
+from workbench.ib.pacing import Ask, Pacer, limits_for
 from workbench.ib.plan import complete_until
-from workbench.ib.report import BackfillReport
-from workbench.ib.runner import Run, recorded
-from workbench.ib.shelf import Prices, Shelf
-from workbench.ib.sizes import RequestSizes
 from workbench.market.contracts import check_symbol, check_what_to_show
 from workbench.market.coverage import Interval
 from workbench.market.names import as_names
-from workbench.market.sessions import FIRST_DATE, parse_bound, session_calendar
+from workbench.market.sessions import session_calendar
 from workbench.market.timeframes import Timeframe, parse_timeframe
 from workbench.store.historical import HistoricalDataManager
 from workbench.store.rebuild import RebuildEvent
@@ -38,28 +33,7 @@ from workbench.store.seriesinfo import SeriesInfo
 
 logger = logging.getLogger(__name__)
 
-DEFAULT_TIMEFRAMES = ("15min", "1hour", "4hour", "1day")
-
-DEFAULT_DAYS = {
-    "5sec": 5,
-    "1min": 30,
-    "5min": 90,
-    "15min": 730,
-    "1hour": 730,
-    "4hour": 730,
-    "1day": 3650,
-}
-"""How many calendar days a backfill reaches back when it is not told since when."""
-
-SETTLE = timedelta(minutes=15)
-"""IB goes on revising its newest bars: those younger than this are stored, and asked for again next time."""
-
-SMALL_BARS_KEPT = timedelta(days=180)
-"""IB keeps bars up to 30 seconds for six months. What is older is not asked for: it would seem to be empty."""
-
 _SAVERS = 2
-
-Bound = str | date | datetime | None
 
 
 def download_historical_universe(
@@ -108,37 +82,8 @@ def plan_backfill(
     chosen = [check_symbol(symbol) for symbol in as_names(symbols)]
     lengths = [parse_timeframe(name) for name in as_names(timeframes)]
     now = ib.current_time()
-    wanted = [(length, _wanted(length, since, until, now, use_rth=use_rth)) for length in lengths]
+    wanted = [(length, wanted_span(length, since, until, now, use_rth=use_rth)) for length in lengths]
     return Backfill(ib, store, [(symbol, *what) for symbol in chosen for what in wanted], prices, now, overlap=overlap)
-
-
-def _wanted(timeframe: Timeframe, since: Bound, until: Bound, now: datetime, *, use_rth: bool) -> Interval | None:
-    """Return the span in which complete bars are wanted, from bar edge to bar edge; None when no bar is complete yet.
-
-    A request that ended within a bar might get that bar cut off.
-    """
-    calendar = session_calendar(use_rth=use_rth)
-    asked_end = None if until is None else parse_bound(until, timeframe)
-    last = now if asked_end is None else min(asked_end, now)
-    first = last - timedelta(days=DEFAULT_DAYS[timeframe.name]) if since is None else parse_bound(since, timeframe)
-    if asked_end is not None and asked_end <= first:
-        raise InvalidInterval(f"the end {asked_end} does not lie after the begin {first}")
-    if first >= now:
-        raise InvalidInterval(f"{since} lies in the future: it is {now:%Y-%m-%d %H:%M} UTC at the gateway")
-    begin = calendar.first_start(max(first, _oldest(timeframe, first, now)), timeframe)
-    end = min(calendar.first_start(last, timeframe), complete_until(now, timeframe, calendar))
-    return Interval(begin, end) if begin < end else None
-
-
-def _oldest(timeframe: Timeframe, first: datetime, now: datetime) -> datetime:
-    """Return the instant before which nothing is asked for, and say so where `first` lies before it."""
-    oldest = parse_bound(FIRST_DATE, timeframe)
-    if first < oldest:
-        logger.warning("history before %s is not kept; the backfill begins there", FIRST_DATE)
-    if timeframe.seconds <= SMALL_BARS_S and first < now - SMALL_BARS_KEPT:
-        oldest = now - SMALL_BARS_KEPT
-        logger.warning("IB keeps %s bars for six months; the backfill begins at %s", timeframe, oldest.date())
-    return oldest
 
 
 class Backfill:
@@ -262,56 +207,9 @@ def _refill(ib: IBDataManager, now: datetime, *, progress: bool) -> Refill:
 
     def refill(staged: HistoricalDataManager, info: SeriesInfo, since: datetime) -> BackfillReport:
         length = parse_timeframe(info.timeframe)
-        span = _wanted(length, since, None, now, use_rth=info.use_rth)
+        span = wanted_span(length, since, None, now, use_rth=info.use_rth)
         prices = Prices(info.what_to_show, info.use_rth)
         one = Backfill(ib, staged, [(info.symbol, length, span)], prices, now, is_rebuild=True)
         return one.run(progress=progress)
 
     return refill
-
-
-class Fetched(dict[str, pd.DataFrame]):
-    """Bars by symbol. What could not be fetched is in `errors`, and looking it up raises its error."""
-
-    def __init__(self) -> None:
-        super().__init__()
-        self.errors: dict[str, WorkbenchError] = {}
-
-    def __missing__(self, symbol: str) -> NoReturn:
-        raise self.errors.get(symbol) or KeyError(symbol)
-
-
-def fetch_multiple_symbols_parallel(
-    ib: IBDataManager,
-    symbols: str | Sequence[str],
-    timeframe: str,
-    duration: str = "30 D",
-    *,
-    max_workers: int = 10,
-    what_to_show: str = "TRADES",
-    end: datetime | None = None,
-    use_rth: bool = True,
-) -> Fetched:
-    """Return the complete bars of many symbols, fetched at the same time within IB's limits; nothing is stored.
-
-    The arguments are those of `IBDataManager.fetch_historical_bars`. A symbol that fails does not stop the others.
-    """
-
-    def fetched(symbol: str) -> pd.DataFrame:
-        return ib.fetch_historical_bars(symbol, timeframe, duration, what_to_show, end=end, use_rth=use_rth)
-
-    bars = Fetched()
-    with ThreadPoolExecutor(max_workers, thread_name_prefix="fetch") as pool:
-        futures = {symbol: pool.submit(fetched, symbol) for symbol in as_names(symbols)}
-        try:
-            await_done(futures.values())
-        except BaseException:
-            pool.shutdown(wait=False, cancel_futures=True)
-            raise
-    for symbol, future in futures.items():
-        try:
-            bars[symbol] = future.result()
-        except WorkbenchError as error:
-            logger.warning("%s", error)
-            bars.errors[symbol] = error
-    return bars

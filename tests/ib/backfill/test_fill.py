@@ -14,7 +14,7 @@ from hypothesis import strategies as st
 from workbench.errors import NoPermission, RequestTimeout
 from workbench.gateway.durations import begin_of, parse_duration
 from workbench.gateway.hours import hours
-from workbench.ib.fill import MOST_TIMEOUTS, SeriesFill
+from workbench.ib.backfill.fill import MOST_TIMEOUTS, SeriesFill
 from workbench.ib.plan import MOST_BARS, HistoryRequest
 from workbench.market.bars import empty_bars
 from workbench.market.coverage import Coverage, Interval, parse_moment

@@ -15,11 +15,11 @@ import pandas as pd
 from tqdm import tqdm
 
 from workbench.errors import IBError, RequestTimeout, WorkbenchError
+from workbench.ib.backfill.fill import SeriesFill
+from workbench.ib.backfill.shelf import Shelf
+from workbench.ib.backfill.sizes import RequestSizes
 from workbench.ib.connection import IBDataManager
-from workbench.ib.fill import SeriesFill
 from workbench.ib.plan import HistoryRequest
-from workbench.ib.shelf import Shelf
-from workbench.ib.sizes import RequestSizes
 from workbench.market.bars import empty_bars
 from workbench.market.coverage import Interval
 

@@ -6,7 +6,7 @@ from collections import defaultdict
 from collections.abc import Iterable
 from typing import Protocol
 
-from workbench.ib.report import BackfillReport
+from workbench.ib.backfill.report import BackfillReport
 from workbench.market.coverage import Coverage, Interval
 from workbench.store.historical import HistoricalDataManager
 from workbench.store.quality import Finding

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from workbench.ib.forecast import ANSWER_S, ANSWER_S_PER_1000_BARS, Planned, forecast, seconds_of
+from workbench.ib.backfill.forecast import ANSWER_S, ANSWER_S_PER_1000_BARS, Planned, forecast, seconds_of
 from workbench.ib.pacing import Ask, Pacer
 
 

@@ -8,8 +8,8 @@ from datetime import datetime, timedelta
 
 import pandas as pd
 
-from workbench.ib.basis import refuse_other_basis
-from workbench.ib.fill import SeriesFill
+from workbench.ib.backfill.basis import refuse_other_basis
+from workbench.ib.backfill.fill import SeriesFill
 from workbench.ib.plan import complete_until
 from workbench.market.coverage import Coverage, Interval
 from workbench.market.sessions import session_calendar

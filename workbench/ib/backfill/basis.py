@@ -14,9 +14,9 @@ from datetime import datetime, timedelta
 import pandas as pd
 
 from workbench.errors import BasisMismatch, CorruptPart, WorkbenchError
+from workbench.ib.backfill.report import BackfillReport
 from workbench.ib.connection import IBDataManager
 from workbench.ib.plan import plan_requests
-from workbench.ib.report import BackfillReport
 from workbench.market.coverage import Coverage, Interval
 from workbench.market.sessions import EXCHANGE_ZONE, session_calendar
 from workbench.market.timeframes import parse_timeframe

@@ -1,4 +1,4 @@
-"""Filling one series: what is still open, and what each answer settles. It decides; `backfill.py` does.
+"""Filling one series: what is still open, and what each answer settles. It decides; `runner.py` does.
 
 At first a few requests are under way; each whole answer doubles how many may be, after one that falls short they go one
 by one. Nobody knows in advance where a listing begins; requests for nothing shall not go by the dozen.
@@ -16,9 +16,9 @@ from itertools import islice
 import pandas as pd
 
 from workbench.errors import RequestRefused, WorkbenchError
+from workbench.ib.backfill.report import SeriesReport
 from workbench.ib.pacing import SMALL_BARS_S
 from workbench.ib.plan import HistoryRequest, plan_requests, settled
-from workbench.ib.report import SeriesReport
 from workbench.market.coverage import Coverage, Interval
 from workbench.market.sessions import EXCHANGE_ZONE, SessionCalendar, parse_bound
 from workbench.market.timeframes import Timeframe
