@@ -6,10 +6,12 @@ import asyncio
 import gc
 import logging
 import time
+from contextlib import suppress
 
 import pytest
 
 from workbench.errors import Disconnected
+from workbench.ib import loop
 from workbench.ib.loop import LoopThread
 
 
@@ -40,3 +42,18 @@ def test_giving_up_just_before_the_close_leaves_no_complaint_behind(caplog: pyte
         gc.collect()
 
     assert caplog.messages == []
+
+
+def test_a_task_that_lost_a_cancellation_is_told_again(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(loop, "_TELL_AGAIN_S", 0.01)
+
+    async def deaf_once() -> None:
+        with suppress(asyncio.CancelledError):
+            await forever()
+        await forever()
+
+    thread = LoopThread("t")
+    thread.submit(deaf_once())
+    thread.run(asyncio.sleep(0))
+
+    thread.close()  # and comes back

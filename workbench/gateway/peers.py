@@ -72,7 +72,8 @@ class Peers:
     async def all_gone(self, seconds: float) -> None:
         """Wait until every client's task has ended, at most some seconds."""
         with suppress(TimeoutError):
-            await asyncio.wait_for(self._empty.wait(), seconds)
+            async with asyncio.timeout(seconds):
+                await self._empty.wait()
 
     def obey(self, connection: object, effect: Effect, limit: float = math.inf) -> None:
         """Do to a client what the pure parts say; drop one that leaves more than `limit` bytes unread."""

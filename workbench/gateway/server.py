@@ -267,7 +267,8 @@ class GatewayServer:
             self._sleeping_until = self._next_due(self.clock.now())
             self._wanted.clear()
             with suppress(TimeoutError):
-                await asyncio.wait_for(self._wanted.wait(), self._real_seconds(self._sleeping_until))
+                async with asyncio.timeout(self._real_seconds(self._sleeping_until)):
+                    await self._wanted.wait()
             now = self.clock.now()
             for connection, data in self.gateway.tick(now):
                 self._obey(self.faults.outgoing(connection, [Send(data)], now), limit=UNREAD_LIMIT)

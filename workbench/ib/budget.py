@@ -233,7 +233,8 @@ class Budget:
         if seconds > _WORTH_TELLING_S:
             logger.info("IB's limits: %d requests wait, the next may go in %.0f s", len(self._waiting), seconds)
         with suppress(TimeoutError):
-            await asyncio.wait_for(self._stir.wait(), seconds)
+            async with asyncio.timeout(seconds):
+                await self._stir.wait()
 
 
 def _to_booking(row: BookingRow) -> Booking:

@@ -17,6 +17,7 @@ from workbench.errors import Disconnected
 T = TypeVar("T")
 
 _SLICE_S = 0.2
+_TELL_AGAIN_S = 5.0
 
 
 def await_done(futures: Iterable[Future[Any]]) -> None:
@@ -83,9 +84,17 @@ class LoopThread:
         self._loop.run_forever()
 
 
+async def cancelled(tasks: Iterable[asyncio.Future[Any]]) -> None:
+    """Cancel tasks and wait until each has ended. One that lost a cancellation on its way is told again."""
+    running = set(tasks)
+    while running:
+        for task in running:
+            task.cancel()
+        ended, running = await asyncio.wait(running, timeout=_TELL_AGAIN_S)
+        for task in ended:
+            _ = task.cancelled() or task.exception()  # nobody else asks for it
+
+
 async def _cancel_others() -> None:
-    others = asyncio.all_tasks() - {asyncio.current_task()}
-    for task in others:
-        task.cancel()
-    await asyncio.gather(*others, return_exceptions=True)
+    await cancelled(task for task in asyncio.all_tasks() if task is not asyncio.current_task())
     await asyncio.get_running_loop().shutdown_default_executor()

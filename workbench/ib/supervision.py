@@ -31,6 +31,7 @@ from workbench.ib.health import (
     new_port,
 )
 from workbench.ib.history import Desk
+from workbench.ib.loop import cancelled
 from workbench.ib.pacing import messages_a_second
 from workbench.ib.resets import reset_end
 
@@ -81,8 +82,7 @@ class Link:
         """End the connection; whatever is under way fails with `Disconnected`."""
         self.closed = True
         if self._keeper is not None:
-            self._keeper.cancel()
-            await asyncio.wait([self._keeper])
+            await cancelled([self._keeper])
         self._drop()
 
     async def dial(self) -> None:
@@ -144,9 +144,7 @@ class Link:
                 raise Disconnected(f"{what}: not answered during an outage")
             return request.result()
         finally:
-            for task in (request, giving_up):
-                task.cancel()
-            await asyncio.wait({request, giving_up})
+            await cancelled([request, giving_up])
 
     async def doubt(self, sent: float) -> str:
         """Return why an answer to a request sent then may not be taken for final; nothing when it may."""
@@ -185,7 +183,8 @@ class Link:
     async def _tell_time(self) -> datetime:
         ib, self._clock_asked = self.desk.ib, asyncio.get_running_loop().time()
         try:
-            told = await asyncio.wait_for(ib.reqCurrentTimeAsync(), min(_CURRENT_TIME_TIMEOUT_S, self._config.timeout))
+            async with asyncio.timeout(min(_CURRENT_TIME_TIMEOUT_S, self._config.timeout)):
+                told = await ib.reqCurrentTimeAsync()
         except TimeoutError as error:
             raise RequestTimeout(f"{self._config} did not tell its time; restart TWS or IB Gateway") from error
         except ConnectionError as error:

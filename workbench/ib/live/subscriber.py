@@ -228,7 +228,8 @@ class RealtimeDataSubscriber:
 
     async def _stirred(self) -> None:
         with suppress(TimeoutError):
-            await asyncio.wait_for(self._stir.wait(), _LOOK_S)
+            async with asyncio.timeout(_LOOK_S):
+                await self._stir.wait()
         self._stir.clear()
 
     async def _keep_time(self, link: Link) -> None:
