@@ -24,11 +24,11 @@ $(READY): requirements.txt pyproject.toml
 demo: $(READY)  ## Run the main job once, on the built-in gateway
 	$(BIN)/workbench demo
 
-test: $(READY)  ## Run every test
-	$(BIN)/python -m pytest
+test: $(READY)  ## Run every test, several at a time
+	$(BIN)/python -m pytest --quiet --numprocesses auto --dist worksteal
 
 test-clients: $(READY) $(OTHERS:%=$(CLIENTS)/%/.ready)  ## Let four client libraries talk to the built-in gateway
-	WORKBENCH_REQUIRE_CLIENTS=1 $(BIN)/python -m pytest tests/system/test_clients.py
+	WORKBENCH_REQUIRE_CLIENTS=1 $(BIN)/python -m pytest --quiet --numprocesses auto tests/system/test_clients.py
 
 # Each TWS client library in an environment of its own: they overwrite one another's packages.
 $(CLIENTS)/%/.ready: | $(READY)

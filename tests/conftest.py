@@ -20,6 +20,11 @@ def pytest_configure() -> None:
     signal.signal(signal.SIGINT, signal.default_int_handler)
 
 
+def pytest_xdist_auto_num_workers() -> int:
+    """Return how many tests run at a time: many wait for a socket or a process, so one more than the machine has cores."""
+    return (os.cpu_count() or 1) + 1
+
+
 @pytest.fixture(scope="session")
 def real_bars() -> Path:
     """Return the folder of real market bars, or skip where the machine has none."""
