@@ -9,7 +9,7 @@ ARCTIC  := .venv-arctic
 OTHERS  := ib_async ibapi nautilus-ibapi
 NEEDED_BY_nautilus-ibapi := protobuf
 
-.PHONY: help demo test test-clients soak bench lab check format clean
+.PHONY: help demo test clients test-clients soak bench lab check format clean
 
 help:  ## Show this list
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed 's/:.*## /\t/' | expand -t 14
@@ -27,7 +27,9 @@ demo: $(READY)  ## Run the main job once, on the built-in gateway
 test: $(READY)  ## Run every test, several at a time
 	$(BIN)/python -m pytest --quiet --numprocesses auto --dist worksteal
 
-test-clients: $(READY) $(OTHERS:%=$(CLIENTS)/%/.ready)  ## Let four client libraries talk to the built-in gateway
+clients: $(OTHERS:%=$(CLIENTS)/%/.ready)
+
+test-clients: clients  ## Let four client libraries talk to the built-in gateway
 	WORKBENCH_REQUIRE_CLIENTS=1 $(BIN)/python -m pytest --quiet --numprocesses auto tests/system/test_clients.py
 
 # Each TWS client library in an environment of its own: they overwrite one another's packages.

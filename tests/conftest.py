@@ -21,7 +21,7 @@ def pytest_configure() -> None:
 
 
 def pytest_xdist_auto_num_workers() -> int:
-    """Return how many tests run at a time: many wait for a socket or a process, so one more than the machine has cores."""
+    """Return how many tests run at a time: one more than there are cores, since many wait for a socket or a process."""
     return (os.cpu_count() or 1) + 1
 
 
