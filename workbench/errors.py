@@ -35,6 +35,7 @@ Each class stands for one thing a caller can do about it. A message names the ca
 
 from __future__ import annotations
 
+from datetime import datetime
 from pathlib import Path
 from typing import ClassVar
 
@@ -114,12 +115,13 @@ class BasisMismatch(StoreError):
 
 
 class AlreadyRecorded(StoreError):
-    """Another recorder takes the live bars of `symbols`: `holder`."""
+    """Another recorder takes the live bars of `symbols`: `holder`, who holds them `until` then unless it renews."""
 
-    def __init__(self, symbols: list[str], holder: str) -> None:
-        self.symbols, self.holder = symbols, holder
+    def __init__(self, symbols: list[str], holder: str, until: datetime) -> None:
+        self.symbols, self.holder, self.until = symbols, holder, until
         super().__init__(
-            f"{', '.join(symbols)} are recorded already, by {holder}. End it, or follow what it records: all can"
+            f"{', '.join(symbols)} are recorded already, by {holder}. End it, or follow what it records: all can. "
+            f"Should it be dead, its symbols are free from {until:%H:%M:%S} UTC on"
         )
 
 

@@ -89,7 +89,7 @@ REFUSALS = ["real-time-pacing", "real-time-permission", "other-address", "compet
 @pytest.fixture(autouse=True)
 def impatient(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("workbench.ib.supervision.GRACE_S", 0.1)
-    for module in ("subscriber", "recorder", "session"):
+    for module in ("lines", "recorder", "session"):
         monkeypatch.setattr(f"workbench.ib.live.{module}.LAG_S", 0.25)
 
 

@@ -1,8 +1,10 @@
 from __future__ import annotations
 
+import os
 import subprocess
 import sys
 from collections.abc import Iterator
+from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from math import nan
 
@@ -13,6 +15,7 @@ from workbench.errors import AlreadyRecorded
 from workbench.market.bars import COLUMNS
 from workbench.market.coverage import Interval
 from workbench.store.database import DatabaseManager
+from workbench.store.holders import Holder, process_start, this_process
 from workbench.store.journal import LiveBar, LiveJournal
 
 BEGIN = int(datetime(2026, 11, 20, 14, 30, tzinfo=UTC).timestamp())
@@ -82,28 +85,93 @@ def test_only_what_the_store_has_is_forgotten(journal: LiveJournal) -> None:
     assert journal.symbols()["AAPL"] == Interval(NOW + timedelta(seconds=25), NOW + timedelta(seconds=50))
 
 
-def test_a_second_recorder_of_a_symbol_is_refused_and_told_who_has_it(journal: LiveJournal) -> None:
-    minute = timedelta(minutes=1)
-    journal.hold(["AAPL", "MSFT"], "process 1 on desk", now=NOW, until=NOW + minute)
-
-    with pytest.raises(AlreadyRecorded, match="MSFT are recorded already, by process 1 on desk"):
-        journal.hold(["MSFT", "SPY"], "process 2 on desk", now=NOW, until=NOW + minute)
-
-    journal.hold(["SPY"], "process 2 on desk", now=NOW, until=NOW + minute)
-    journal.hold(["AAPL"], "process 1 on desk", now=NOW, until=NOW + 2 * minute)  # it has let MSFT go
-    journal.hold(["MSFT", "SPY"], "process 2 on desk", now=NOW, until=NOW + minute)
+MINUTE = timedelta(minutes=1)
 
 
-def test_the_symbols_of_a_recorder_that_died_or_left_are_free(journal: LiveJournal) -> None:
-    minute = timedelta(minutes=1)
-    journal.hold(["AAPL"], "one that dies", now=NOW, until=NOW + minute)
-    journal.hold(["MSFT"], "one that leaves", now=NOW, until=NOW + minute)
-    journal.release("one that leaves")
+def elsewhere(name: str) -> Holder:
+    """Return a holder on another machine: nobody here can tell whether it lives."""
+    return Holder(name, "another machine", 1, "then")
 
-    journal.hold(["MSFT"], "another", now=NOW, until=NOW + minute)
+
+def test_a_second_recorder_of_a_symbol_is_refused_and_told_who_has_it_until_when(journal: LiveJournal) -> None:
+    first, second = elsewhere("process 1 on desk"), elsewhere("process 2 on desk")
+    journal.hold(["AAPL", "MSFT"], first, now=NOW, until=NOW + MINUTE)
+
+    told = "MSFT are recorded already, by process 1 on desk.* free from 14:31:00 UTC on"
+    with pytest.raises(AlreadyRecorded, match=told):
+        journal.hold(["MSFT", "SPY"], second, now=NOW, until=NOW + MINUTE)
+
+    journal.hold(["SPY"], second, now=NOW, until=NOW + MINUTE)
+    journal.hold(["AAPL"], first, now=NOW, until=NOW + 2 * MINUTE)  # it has let MSFT go
+    journal.hold(["MSFT", "SPY"], second, now=NOW, until=NOW + MINUTE)
+
+
+def test_two_recorders_of_one_process_are_two(journal: LiveJournal) -> None:
+    journal.hold(["AAPL"], this_process(), now=NOW, until=NOW + MINUTE)
+
     with pytest.raises(AlreadyRecorded):
-        journal.hold(["AAPL"], "a third", now=NOW + minute / 2, until=NOW + 2 * minute)
-    journal.hold(["AAPL"], "a third", now=NOW + minute, until=NOW + 2 * minute)
+        journal.hold(["AAPL"], this_process(), now=NOW, until=NOW + MINUTE)
+
+
+def test_the_symbols_of_a_recorder_that_fell_silent_or_left_are_free(journal: LiveJournal) -> None:
+    leaves, third = elsewhere("one that leaves"), elsewhere("a third")
+    journal.hold(["AAPL"], elsewhere("one that dies"), now=NOW, until=NOW + MINUTE)
+    journal.hold(["MSFT"], leaves, now=NOW, until=NOW + MINUTE)
+    journal.release(leaves)
+
+    journal.hold(["MSFT"], elsewhere("another"), now=NOW, until=NOW + MINUTE)
+    with pytest.raises(AlreadyRecorded):
+        journal.hold(["AAPL"], third, now=NOW + MINUTE / 2, until=NOW + 2 * MINUTE)
+    journal.hold(["AAPL"], third, now=NOW + MINUTE, until=NOW + 2 * MINUTE)
+
+
+def test_the_symbols_of_a_process_that_is_dead_are_free_at_once(journal: LiveJournal) -> None:
+    with subprocess.Popen(["sleep", "60"]) as process:
+        other = replace(this_process(), pid=process.pid, started=str(process_start(process.pid)), token="other")
+        journal.hold(["AAPL"], other, now=NOW, until=NOW + MINUTE)
+        with pytest.raises(AlreadyRecorded):
+            journal.hold(["AAPL"], this_process(), now=NOW, until=NOW + MINUTE)
+        process.kill()
+        os.waitid(os.P_PID, process.pid, os.WEXITED | os.WNOWAIT)  # dead, but nobody has asked how it died
+
+        journal.hold(["AAPL"], this_process(), now=NOW, until=NOW + MINUTE)
+
+
+def test_a_process_whose_number_was_given_again_is_dead(journal: LiveJournal) -> None:
+    journal.hold(["AAPL"], replace(this_process(), started="earlier", token="earlier"), now=NOW, until=NOW + MINUTE)
+
+    journal.hold(["AAPL"], this_process(), now=NOW, until=NOW + MINUTE)
+
+
+def test_what_history_tells_otherwise_replaces_bars_and_is_followed_anew(journal: LiveJournal) -> None:
+    journal.append([bar("AAPL", number) for number in range(4)] + [bar("MSFT", 1)])
+    cursor = journal.read().cursor
+
+    journal.revise("AAPL", [bar("AAPL", 1, close=9.5)], [BEGIN + 15])
+
+    session = Interval(NOW, NOW + MINUTE)
+    assert journal.load("AAPL")["close"].tolist() == [10.0, 9.5, 10.0]
+    assert journal.load("MSFT")["close"].tolist() == [10.0]
+    assert journal.read(cursor).bars == [bar("AAPL", 1, close=9.5)]
+    assert journal.from_history("AAPL", session) == [BEGIN + 5]
+
+
+def test_what_was_filled_is_told_from_what_came_live(journal: LiveJournal) -> None:
+    journal.append([bar("AAPL", 0), bar("AAPL", 3)])
+
+    journal.append([bar("AAPL", 0), bar("AAPL", 1), bar("AAPL", 2)], from_history=True)
+
+    assert journal.from_history("AAPL", Interval(NOW, NOW + MINUTE)) == [BEGIN + 5, BEGIN + 10]
+
+
+def test_a_follower_misses_nothing_after_the_journal_was_emptied(journal: LiveJournal) -> None:
+    journal.append([bar("AAPL", number) for number in range(4)])
+    cursor = journal.read().cursor
+    journal.forget("AAPL", Interval(NOW, NOW + MINUTE))
+
+    journal.append([bar("AAPL", 20)])
+
+    assert journal.read(cursor).bars == [bar("AAPL", 20)]
 
 
 _WRITER = """

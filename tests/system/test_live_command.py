@@ -54,7 +54,6 @@ def test_a_recorder_that_is_killed_loses_nothing_that_it_had_and_the_next_one_fi
         first.communicate()
         had, killed = live_part(journal), gateway.clock.now()
         assert had.index[-1].timestamp() > killed - 1.0 * SPEED - 10
-        free_at_once(database)
 
         second = record(tmp_path, gateway.port, "AAPL")
         until(lambda: live_part(journal).index[-1].timestamp() > killed + 60)
@@ -99,13 +98,3 @@ def is_without_gaps(journal: LiveJournal) -> bool:
     opened = pd.Timestamp(at("2026-11-20T09:30:00"), unit="s", tz="UTC")
     time.sleep(0.05)
     return bool(index[0] == opened and (index[1:] - index[:-1] == pd.Timedelta(seconds=5)).all())
-
-
-def free_at_once(database: DatabaseManager) -> None:
-    """Let a minute pass for the journal: the one who was killed holds its symbols no longer."""
-    from sqlalchemy import delete
-
-    from workbench.store.tables import live_recorders
-
-    with database.transaction() as connection:
-        connection.execute(delete(live_recorders))

@@ -28,7 +28,7 @@ from workbench.errors import (
     UnreadableAnswer,
 )
 from workbench.ib.codes import Reaction, explain
-from workbench.ib.live.streams import Streams
+from workbench.ib.mailbox import Mailbox, goes_on
 from workbench.ib.plan import HistoryRequest
 from workbench.ib.translate import BAR_SIZES, format_end, is_confirmed_empty, to_error, to_ib_contract
 from workbench.market.bars import COLUMNS, TIMESTAMP, VOLUME, to_table
@@ -38,12 +38,9 @@ from workbench.market.timeframes import Timeframe
 if TYPE_CHECKING:
     import ib_insync
 
-_HISTORICAL_DATA, _HEAD_TIMESTAMP = 17, 88
 _BARS_FROM = 5
 """The fields before the bars: message id, request id, begin, end, number of bars."""
 _UNKNOWN_VOLUME = -1.0
-_GOES_ON = (Reaction.INFORM, Reaction.MARKED, Reaction.RESUME)
-_WARNINGS = range(2100, 2200)
 
 
 class Note(NamedTuple):
@@ -67,18 +64,33 @@ class _Asked(NamedTuple):
     reply: asyncio.Future[Sequence[str]]
     notes: list[Note]
 
+    def take(self, fields: Sequence[str]) -> None:
+        """Take IB's answer."""
+        if not self.reply.done():
+            self.reply.set_result(fields)
+
+    def hear(self, code: int, text: str) -> None:
+        """Take what IB tells instead of an answer, or beside it."""
+        if goes_on(code, text):
+            self.notes.append(Note(code, text))
+        elif is_confirmed_empty(code, text):
+            self.fail(NoData(f"{self.what}: IB has none ({text})", code=code))
+        else:
+            self.fail(to_error(code, text, request=self.what))
+
+    def fail(self, error: IBError) -> None:
+        """End without an answer."""
+        if not self.reply.done():
+            self.reply.set_exception(error)
+
 
 class Desk:
     """The requests under way on one connection, by their ids. It lives on the connection's loop."""
 
     def __init__(self, ib: ib_insync.IB, source: str) -> None:
         self.ib, self.source = ib, source
-        self._asked: dict[str, _Asked] = {}
-        handlers = ib.client.decoder.handlers
-        for message_id in (_HISTORICAL_DATA, _HEAD_TIMESTAMP):
-            handlers[message_id] = self._taking(handlers[message_id])
-        ib.errorEvent += self._on_error
-        self.streams = Streams(ib)
+        self.mailbox = Mailbox(ib)
+        self._asked: dict[int, _Asked] = {}
 
     @property
     def messages(self) -> int:
@@ -94,8 +106,9 @@ class Desk:
         """
         if not self.ib.isConnected():
             raise _disconnected(what)
-        number, asked = self.ib.client.getReqId(), _Asked(what, asyncio.get_running_loop().create_future(), [])
-        self._asked[str(number)] = asked
+        asked = _Asked(what, asyncio.get_running_loop().create_future(), [])
+        number = self.mailbox.open(asked.take, asked.hear)
+        self._asked[number] = asked
         try:
             send(number)
             async with asyncio.timeout(timeout_s):
@@ -105,43 +118,14 @@ class Desk:
                 f"{what}: no answer within {timeout_s:g} s; ask for less, or try again later"
             ) from error
         finally:
-            del self._asked[str(number)]
-            if asked.reply.cancelled() and self.ib.isConnected():
+            del self._asked[number]
+            if self.mailbox.close(number) and asked.reply.cancelled():
                 cancel(number)
 
     def end_all(self) -> None:
         """Fail every request under way: the connection has ended."""
         for asked in self._asked.values():
-            _fail(asked, _disconnected(asked.what))
-
-    def _taking(self, others: Callable[[Sequence[str]], None]) -> Callable[[Sequence[str]], None]:
-        """Return a handler of messages that takes those which answer our requests and leaves the others."""
-
-        def take(fields: Sequence[str]) -> None:
-            asked = self._asked.get(fields[1]) if len(fields) > 1 else None
-            if asked is None:
-                others(fields)
-            elif not asked.reply.done():
-                asked.reply.set_result(fields)
-
-        return take
-
-    def _on_error(self, number: int, code: int, text: str, _contract: object) -> None:
-        asked = self._asked.get(str(number))
-        if asked is None:
-            return
-        row = explain(code, text)
-        if code in _WARNINGS or (row is not None and row.reaction in _GOES_ON):
-            asked.notes.append(Note(code, text))
-        elif is_confirmed_empty(code, text):
-            _fail(asked, NoData(f"{asked.what}: IB has none ({text})", code=code))
-        else:
-            _fail(asked, to_error(code, text, request=asked.what))
-
-
-def _fail(asked: _Asked, error: IBError) -> None:
-    if not asked.reply.done():
-        asked.reply.set_exception(error)
+            asked.fail(_disconnected(asked.what))
 
 
 def _disconnected(what: str) -> Disconnected:

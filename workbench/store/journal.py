@@ -1,7 +1,8 @@
 """The live journal: every five-second bar that was received, in the database, until the store has the session.
 
 A recorder appends; any process follows. What was appended is committed when `append` returns, so nothing that was
-received is lost when a process dies. A bar that is there already is not replaced: the first one stands.
+received is lost when a process dies. A bar that is there already is not replaced by another that comes live: the first
+one stands, until history tells it otherwise.
 """
 
 from __future__ import annotations
@@ -11,15 +12,16 @@ from collections.abc import Collection, Iterator, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from math import nan
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import pandas as pd
-from sqlalchemy import Connection, delete, func, select
+from sqlalchemy import Connection, bindparam, delete, func, select
 
 from workbench.errors import AlreadyRecorded
 from workbench.market.bars import COLUMNS, TIMESTAMP, empty_bars
 from workbench.market.coverage import Interval
 from workbench.store.database import DatabaseManager, insert_into
+from workbench.store.holders import Holder
 from workbench.store.tables import live_bars, live_recorders
 
 _LENGTH = timedelta(seconds=5)
@@ -55,16 +57,30 @@ class LiveJournal:
     def __init__(self, database: DatabaseManager) -> None:
         self._database = database
 
-    def append(self, bars: Sequence[LiveBar]) -> None:
+    def append(self, bars: Sequence[LiveBar], *, from_history: bool = False) -> None:
         """Commit bars, those that are not there yet."""
         if not bars:
             return
-        received = datetime.now(UTC)
-        rows = [_row(bar, received) for bar in bars]
         with self._database.transaction() as connection:
             _one_writer(connection)
-            statement = insert_into(live_bars, connection).on_conflict_do_nothing(index_elements=["symbol", TIMESTAMP])
-            connection.execute(statement, rows)
+            _insert(connection, bars, from_history=from_history)
+
+    def revise(self, symbol: str, bars: Sequence[LiveBar], gone: Collection[int] = ()) -> None:
+        """Replace bars of a symbol by what history tells, and remove those that started when it has nothing.
+
+        Followers read what was replaced anew, under new numbers.
+        """
+        starts = [*(bar.timestamp for bar in bars), *gone]
+        if not starts:
+            return
+        table = live_bars
+        same = (table.c.symbol == symbol) & (table.c.timestamp == bindparam("moment"))
+        with self._database.transaction() as connection:
+            _one_writer(connection)
+            moments = [{"moment": datetime.fromtimestamp(start, UTC)} for start in starts]
+            connection.execute(delete(table).where(same), moments)
+            if bars:
+                _insert(connection, bars, from_history=True)
 
     def read(self, cursor: int = 0, symbols: Collection[str] = (), *, most: int = 100_000) -> Page:
         """Return the bars that were appended after `cursor`, of some symbols or of all."""
@@ -107,6 +123,14 @@ class LiveJournal:
         index = pd.DatetimeIndex([row.timestamp for row in rows], name=TIMESTAMP).as_unit("us")
         return pd.DataFrame([tuple(row)[1:] for row in rows], index=index, columns=list(COLUMNS), dtype=float)
 
+    def from_history(self, symbol: str, span: Interval) -> list[int]:
+        """Return the starts, in epoch seconds, of the bars that did not come live but were filled from history."""
+        table = live_bars
+        query = select(table.c.timestamp).where(table.c.symbol == symbol, table.c.from_history)
+        query = query.where(table.c.timestamp >= span.begin, table.c.timestamp < span.end)
+        with self._database.reading() as connection:
+            return [int(moment.timestamp()) for moment in connection.execute(query).scalars()]
+
     def symbols(self) -> dict[str, Interval]:
         """Return of which symbols there are bars, and from when to when."""
         table = live_bars
@@ -124,29 +148,43 @@ class LiveJournal:
         with self._database.transaction() as connection:
             return int(connection.execute(delete(table).where(mine)).rowcount)
 
-    def hold(self, symbols: Collection[str], holder: str, *, now: datetime, until: datetime) -> None:
+    def hold(self, symbols: Collection[str], holder: Holder, *, now: datetime, until: datetime) -> None:
         """Record for these symbols, alone, until then; call it again before to go on.
 
-        Raises `AlreadyRecorded` when another recorder holds one of them: then none is held.
+        Raises `AlreadyRecorded` when another recorder holds one of them: then none is held. One whose process is
+        provably gone holds nothing any more.
         """
         table = live_recorders
         with self._database.transaction() as connection:
             _one_writer(connection)
-            connection.execute(delete(table).where(table.c.until <= now))
-            taken = connection.execute(
-                select(table.c.symbol, table.c.holder).where(table.c.symbol.in_(symbols), table.c.holder != holder)
-            ).all()
+            connection.execute(delete(table).where((table.c.until <= now) | (table.c.token == holder.token)))
+            query = select(table).where(table.c.symbol.in_(symbols)).order_by(table.c.symbol)
+            taken = [row for row in connection.execute(query).all() if not _is_gone(row)]
             if taken:
-                raise AlreadyRecorded(sorted({row.symbol for row in taken}), taken[0].holder)
-            connection.execute(delete(table).where(table.c.holder == holder))
-            rows = [{"symbol": symbol, "holder": holder, "until": until} for symbol in symbols]
-            if rows:
-                connection.execute(insert_into(table, connection), rows)
+                raise AlreadyRecorded([row.symbol for row in taken], taken[0].holder, max(row.until for row in taken))
+            connection.execute(delete(table).where(table.c.symbol.in_(symbols)))
+            mine = {
+                "holder": holder.name, "token": holder.token, "machine": holder.machine, "pid": holder.pid,
+                "started": holder.started, "until": until,
+            }  # fmt: skip
+            if symbols:
+                connection.execute(insert_into(table, connection), [{"symbol": symbol} | mine for symbol in symbols])
 
-    def release(self, holder: str) -> None:
+    def release(self, holder: Holder) -> None:
         """Hold nothing any more."""
         with self._database.transaction() as connection:
-            connection.execute(delete(live_recorders).where(live_recorders.c.holder == holder))
+            connection.execute(delete(live_recorders).where(live_recorders.c.token == holder.token))
+
+
+def _is_gone(row: Any) -> bool:
+    return Holder(row.holder, row.machine, row.pid, row.started, row.token).is_gone()
+
+
+def _insert(connection: Connection, bars: Sequence[LiveBar], *, from_history: bool) -> None:
+    received = datetime.now(UTC)
+    rows = [_row(bar, received) | {"from_history": from_history} for bar in bars]
+    statement = insert_into(live_bars, connection).on_conflict_do_nothing(index_elements=["symbol", TIMESTAMP])
+    connection.execute(statement, rows)
 
 
 def _one_writer(connection: Connection) -> None:

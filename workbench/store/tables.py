@@ -6,6 +6,8 @@ from datetime import UTC, datetime
 
 from sqlalchemy import (
     JSON,
+    BigInteger,
+    Boolean,
     Column,
     Date,
     Dialect,
@@ -17,6 +19,7 @@ from sqlalchemy import (
     Table,
     Text,
     UniqueConstraint,
+    false,
 )
 from sqlalchemy.types import TIMESTAMP, TypeDecorator
 
@@ -104,20 +107,24 @@ request_sizes = Table(
 live_bars = Table(
     "live_bars",
     metadata,
-    Column("id", Integer, primary_key=True),  # the order in which they came
+    Column("id", BigInteger().with_variant(Integer, "sqlite"), primary_key=True),  # the order in which they came
     Column("symbol", String(10), nullable=False),
     Column("timestamp", UtcTimestamp, nullable=False),
     *(Column(name, Double, nullable=False) for name in ("open", "high", "low", "close", "volume")),
     *(Column(name, Double) for name in ("average", "bar_count")),  # where IB says them
     Column("received_at", UtcTimestamp, nullable=False),
+    Column("from_history", Boolean, nullable=False, server_default=false()),
     UniqueConstraint("symbol", "timestamp"),
+    sqlite_autoincrement=True,
 )
 
 live_recorders = Table(
     "live_recorders",
     metadata,
     Column("symbol", String(10), primary_key=True),
-    Column("holder", String(128), nullable=False),
+    *(Column(name, String(32), nullable=False) for name in ("token", "started")),
+    *(Column(name, String(255), nullable=False) for name in ("holder", "machine")),
+    Column("pid", Integer, nullable=False),
     Column("until", UtcTimestamp, nullable=False),
 )
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import time
 from pathlib import Path
 
@@ -21,16 +22,12 @@ LATE_S = 3.0
 """A second is promised; on a machine that is busy with other tests it may be more."""
 
 
-def test_a_second_recorder_of_a_symbol_is_refused_by_the_name_of_the_first(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_a_second_recorder_of_a_symbol_is_refused_by_the_name_of_the_first(tmp_path: Path) -> None:
     with market_at(MORNING, SPEED, tmp_path) as market:
-        monkeypatch.setattr("workbench.ib.live.session.holder", lambda: "the first one")
         market.live.start(["AAPL", "KO"])
         second = LiveSession(lambda: market.ib, lambda: market.journal)
-        monkeypatch.setattr("workbench.ib.live.session.holder", lambda: "the second one")
 
-        with pytest.raises(AlreadyRecorded, match="KO are recorded already, by the first one"):
+        with pytest.raises(AlreadyRecorded, match=f"KO are recorded already, by process {os.getpid()}"):
             second.start(["KO", "MSFT"])
 
         assert not second.is_running

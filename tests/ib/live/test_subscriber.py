@@ -53,14 +53,14 @@ def test_only_the_difference_of_a_watchlist_is_requested(ib: IBDataManager) -> N
     with RealtimeDataSubscriber(ib) as subscriber:
         subscriber.subscribe_symbols(["AAPL", "KO"])
         until(lambda: not subscriber.status().waiting)
-        kept = subscriber._streams["KO"].number
+        kept = subscriber._lines.streams["KO"].number
 
         subscriber.update_subscriptions(["MSFT", "KO"])
-        until(lambda: set(subscriber._streams) == {"KO", "MSFT"} and not subscriber.status().waiting)
-        assert subscriber._streams["KO"].number == kept
+        until(lambda: set(subscriber._lines.streams) == {"KO", "MSFT"} and not subscriber.status().waiting)
+        assert subscriber._lines.streams["KO"].number == kept
         subscriber.unsubscribe_symbol("KO")
 
-        until(lambda: set(subscriber._streams) == {"MSFT"})
+        until(lambda: set(subscriber._lines.streams) == {"MSFT"})
         assert subscriber.symbols == ["MSFT"]
 
 
@@ -87,13 +87,13 @@ def test_more_symbols_than_lines_wait_and_take_the_lines_that_become_free() -> N
 def test_no_more_than_sixty_new_streams_are_requested_in_ten_minutes_and_the_user_is_told(
     caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("workbench.ib.live.subscriber._TELL_WAITING_S", 0.2)
+    monkeypatch.setattr("workbench.ib.live.lines._TELL_WAITING_S", 0.2)
     tape = SimulatedTape(1, start=int(MORNING))
     symbols = [one.symbol for one in tape.instruments if one.sec_type == "STK" and "." not in one.key][:64]
     with strict_gateway(tape, MORNING, speed=400.0) as (gateway, account):
         paced = config(gateway.host, gateway.port, paced=True, gateway_speed=400.0)
         with IBDataManager(paced) as ib, RealtimeDataSubscriber(ib) as subscriber:
-            with caplog.at_level(logging.WARNING, logger="workbench.ib.live.subscriber"):
+            with caplog.at_level(logging.WARNING, logger="workbench.ib.live.lines"):
                 subscriber.subscribe_symbols(symbols)
                 until(lambda: len(subscriber.status().waiting) == len(symbols) - 60)
                 until(lambda: "60 new ones in ten minutes" in caplog.text)

@@ -2,11 +2,7 @@
 
 from __future__ import annotations
 
-import os
-import socket
 from collections.abc import Callable, Iterable
-from dataclasses import dataclass
-from math import inf
 from types import TracebackType
 from typing import Self
 
@@ -14,47 +10,20 @@ import pandas as pd
 
 from workbench.errors import Disconnected
 from workbench.ib.connection import IBDataManager
-from workbench.ib.live.recorder import Recorder, RecorderCounts, Unfilled
-from workbench.ib.live.subscriber import LAG_S, RealtimeDataSubscriber, StreamsStatus
+from workbench.ib.live.recorder import Recorder
+from workbench.ib.live.status import LiveStatus, StreamsStatus
+from workbench.ib.live.streams import LAG_S
+from workbench.ib.live.subscriber import RealtimeDataSubscriber
 from workbench.market.aggregate import RealtimeBarAggregator
 from workbench.market.aggregate.live import LEVELS
 from workbench.market.names import as_names
+from workbench.store.holders import this_process
 from workbench.store.journal import LiveJournal
 
 _GRACE_S = 10.0
 
 Seed = Callable[[str, str], pd.DataFrame]
 """Returns the stored bars of a symbol and a timeframe, of earlier sessions only."""
-
-
-@dataclass(frozen=True, slots=True)
-class LiveStatus:
-    """How recording goes."""
-
-    streams: StreamsStatus
-    bars_a_second: float = 0.0
-    open_gaps: int = 0
-    """Five-second bars that are missing and still asked for."""
-    counts: RecorderCounts | None = None
-
-    @property
-    def oldest_age_s(self) -> float:
-        """The seconds of the session that have passed since the newest bar of the symbol that is furthest behind."""
-        return max(self.streams.ages.values(), default=0.0)
-
-    @property
-    def unfilled(self) -> list[Unfilled]:
-        """The gaps that could not be filled."""
-        return list(self.counts.unfilled) if self.counts else []
-
-    def __str__(self) -> str:
-        live = len(self.streams.wanted) - len(self.streams.waiting)
-        age = "none yet" if self.oldest_age_s == inf else f"{self.oldest_age_s:.0f} s old"
-        text = (
-            f"{live} of {len(self.streams.wanted)} symbols live · {self.bars_a_second:.1f} bars/s · oldest data {age}"
-        )
-        text += f" · {self.open_gaps} bars missing" if self.open_gaps else " · no gaps"
-        return text + (f" · {len(self.unfilled)} gaps NOT FILLED" if self.unfilled else "")
 
 
 class LiveSession:
@@ -104,7 +73,7 @@ class LiveSession:
         speed = ib.config.gateway_speed
         self._aggregator = RealtimeBarAggregator(grace_s=_GRACE_S + LAG_S * (speed - 1))
         subscriber = RealtimeDataSubscriber(ib)
-        recorder = Recorder(ib, subscriber, self._open_journal(), self._aggregator, holder=holder())
+        recorder = Recorder(ib, subscriber, self._open_journal(), self._aggregator, holder=this_process())
         try:
             recorder.follow(as_names(symbols))
         except BaseException:
@@ -158,8 +127,3 @@ class LiveSession:
                 bars = self._seed(symbol, timeframe.name)
                 with self._recorder.lock:
                     self._aggregator.seed(symbol, timeframe.name, bars)
-
-
-def holder() -> str:
-    """Return who records, in words for people."""
-    return f"process {os.getpid()} on {socket.gethostname()}"

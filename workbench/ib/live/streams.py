@@ -1,78 +1,58 @@
-"""Live five-second bars as they come over the wire: message 50, read strictly.
-
-ib_insync keeps every bar for ever, takes an empty field for 0, and requests a stream again by itself. So the streams
-that are opened here are unknown to it: the fields of their messages are taken from its decoder.
-"""
+"""Live five-second bars as they go over the wire: the requests, and message 50, read strictly."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
+from dataclasses import dataclass
 from datetime import UTC, datetime
 from math import inf, nan
-from typing import TYPE_CHECKING, NamedTuple
 
 from workbench.errors import UnreadableAnswer
+from workbench.ib.mailbox import Mailbox, OnError, OnFields
 from workbench.ib.translate import to_ib_contract
 from workbench.market.aggregate.live import STEP_S
 from workbench.market.contracts import Contract
 from workbench.store.journal import LiveBar
 
-if TYPE_CHECKING:
-    import ib_insync
-
-_REALTIME_BAR = 50
+LAG_S = 1.0
+"""How much later than due, in real seconds, a bar may be heard."""
 _FIELDS = 11
 """Message id, version, request id, start, open, high, low, close, volume, average, count."""
 _UNKNOWN = -1.0
 
 
-class _Stream(NamedTuple):
-    """Who wants the messages of a stream."""
+@dataclass(frozen=True, slots=True)
+class Annulled:
+    """IB took back a trade of `symbol`; it was told `at` this time, in epoch seconds."""
 
-    on_fields: Callable[[Sequence[str]], None]
-    on_error: Callable[[int, str], None]
+    symbol: str
+    at: float
 
 
-class Streams:
-    """The live streams of one connection, by their ids. It lives on the connection's loop."""
+@dataclass(frozen=True, slots=True)
+class Ended:
+    """Nothing more comes. `error` says why, where it was not asked for."""
 
-    def __init__(self, ib: ib_insync.IB) -> None:
-        self._ib = ib
-        self._open: dict[str, _Stream] = {}
-        handlers = ib.client.decoder.handlers
-        handlers[_REALTIME_BAR] = self._taking(handlers[_REALTIME_BAR])
-        ib.errorEvent += self._on_error
+    error: BaseException | None = None
 
-    def open(
-        self,
-        contract: Contract,
-        what_to_show: str,
-        *,
-        on_fields: Callable[[Sequence[str]], None],
-        on_error: Callable[[int, str], None],
-    ) -> int:
-        """Request live bars of regular trading hours; return the id under which they come."""
-        number = self._ib.client.getReqId()
-        self._open[str(number)] = _Stream(on_fields, on_error)
-        use_rth = True
-        self._ib.client.reqRealTimeBars(number, to_ib_contract(contract), STEP_S, what_to_show, use_rth, [])
-        return number
 
-    def close(self, number: int) -> None:
-        """End a stream, where the connection still stands; what is under way of it is not heard any more."""
-        if self._open.pop(str(number), None) is not None and self._ib.isConnected():
-            self._ib.client.cancelRealTimeBars(number)
+Arrival = LiveBar | Annulled | Ended
 
-    def _taking(self, others: Callable[[Sequence[str]], None]) -> Callable[[Sequence[str]], None]:
-        def take(fields: Sequence[str]) -> None:
-            stream = self._open.get(fields[2]) if len(fields) > 2 else None
-            (stream.on_fields if stream else others)(fields)
 
-        return take
+def open_stream(
+    mailbox: Mailbox, contract: Contract, what_to_show: str, *, on_fields: OnFields, on_error: OnError
+) -> int:
+    """Request live bars of regular trading hours; return the id under which they come."""
+    number = mailbox.open(on_fields, on_error)
+    use_rth = True
+    mailbox.ib.client.reqRealTimeBars(number, to_ib_contract(contract), STEP_S, what_to_show, use_rth, [])
+    return number
 
-    def _on_error(self, number: int, code: int, text: str, _contract: object) -> None:
-        if stream := self._open.get(str(number)):
-            stream.on_error(code, text)
+
+def close_stream(mailbox: Mailbox, number: int) -> None:
+    """End a stream, where the connection still stands; what is under way of it is not heard any more."""
+    if mailbox.close(number):
+        mailbox.ib.client.cancelRealTimeBars(number)
 
 
 def read_live_bar(symbol: str, fields: Sequence[str]) -> LiveBar:

@@ -1,8 +1,5 @@
 """Live five-second bars of many symbols: requested within IB's limits, watched, and requested again when they die.
 
-Everything runs on the connection's thread; what comes is put on a queue, `arrivals`, and nothing else is done there.
-A bar that is broken, or stamped later than now, is dropped and told; whoever takes the bars finds that it is missing.
-
 Streams are requested in the order in which the symbols were given, as IB's limits allow: so many at a time as the
 account has market data lines, and sixty new ones in ten minutes. A stream is requested again when IB ends or refuses
 it, when IB says that data were lost, when the connection was made anew, and when it is silent in a session. One that
@@ -12,88 +9,30 @@ is refused is tried again, less and less often, for as long as it is wanted: wha
 from __future__ import annotations
 
 import asyncio
-import logging
-import threading
 import time
-from collections.abc import Coroutine, Iterable, Iterator, Sequence
+from collections.abc import Coroutine, Iterable, Iterator
 from concurrent.futures import Future
 from contextlib import suppress
-from dataclasses import dataclass, field
+from math import inf
 from queue import Empty, SimpleQueue
 from types import TracebackType
 from typing import TYPE_CHECKING, Any, Self
 
-from workbench.errors import Disconnected, IBError, PacingViolation, RequestTimeout, UnreadableAnswer
+from workbench.errors import Disconnected, RequestTimeout
 from workbench.ib.budget import Budget
-from workbench.ib.codes import Reaction, explain
-from workbench.ib.health import Event, Health, Streams, Told
-from workbench.ib.history import Desk
-from workbench.ib.live.liveness import Liveness, TimeKeeper
-from workbench.ib.live.streams import read_live_bar
-from workbench.ib.pacing import LIVE, Ask
+from workbench.ib.live.lines import Lines
+from workbench.ib.live.liveness import TimeKeeper
+from workbench.ib.live.status import StreamsStatus
+from workbench.ib.live.streams import Arrival, Ended
 from workbench.ib.supervision import Link
-from workbench.ib.translate import to_error
-from workbench.market.aggregate.live import STEP_S
 from workbench.market.contracts import Contract, check_what_to_show
-from workbench.market.sessions import session_calendar
 from workbench.store.journal import LiveBar
 
 if TYPE_CHECKING:
     from workbench.ib.connection import IBDataManager
 
-logger = logging.getLogger(__name__)
-
-_DATA_LOST = 1101
-_WARNINGS = range(2100, 2200)
-_GOES_ON = (Reaction.INFORM, Reaction.MARKED, Reaction.RESUME)
 _LOOK_S = 0.25
 _READ_CLOCK_S = 30.0
-_TELL_WAITING_S = 5.0
-_FIRST_PAUSE_S, _LONGEST_PAUSE_S = 30.0, 600.0
-"""Before a stream that was refused is requested again, in the gateway's time."""
-_AHEAD_S = 10.0
-LAG_S = 1.0
-"""How much later than due, in real seconds, a bar may be heard."""
-
-
-@dataclass(frozen=True, slots=True)
-class Ended:
-    """Nothing more comes. `error` says why, where it was not asked for."""
-
-    error: BaseException | None = None
-
-
-Arrival = LiveBar | Ended
-
-
-@dataclass(slots=True)
-class _Stream:
-    """One symbol that is wanted. `number` is the id of its stream; before `again_at` it is not requested."""
-
-    symbol: str
-    contract: Contract
-    number: int | None = None
-    asking: asyncio.Task[None] | None = None
-    again_at: float = float("-inf")
-    refusals: int = 0
-    reason: str = ""
-    is_suspect: bool = True
-
-
-@dataclass(frozen=True, slots=True)
-class StreamsStatus:
-    """How live streams are. Ages are seconds of the session since the end of each symbol's newest bar."""
-
-    wanted: tuple[str, ...] = ()
-    waiting: tuple[str, ...] = ()
-    """Symbols whose stream is not requested yet: of IB's limits, or of trouble."""
-    refused: dict[str, str] = field(default_factory=dict)
-    """Why IB refuses a symbol's stream."""
-    ages: dict[str, float] = field(default_factory=dict)
-    renewed: int = 0
-    """How often a stream was requested again for its silence."""
-    broken: int = 0
-    """How many bars were dropped, for they were broken."""
 
 
 class RealtimeDataSubscriber:
@@ -105,19 +44,19 @@ class RealtimeDataSubscriber:
     def __init__(self, ib: IBDataManager, *, what_to_show: str = "TRADES") -> None:
         self.what_to_show = check_what_to_show(what_to_show)
         self.arrivals: SimpleQueue[Arrival] = SimpleQueue()
-        self._ib, self._config = ib, ib.config
-        self._lag_s = LAG_S * self._config.gateway_speed
-        self._liveness = Liveness(session_calendar(), lag_s=self._lag_s)
-        self._time = TimeKeeper(self._config.gateway_speed)
-        self._changing = threading.Lock()
-        self._wanted: dict[str, Contract] = {}
-        self._streams: dict[str, _Stream] = {}
-        self._closing = self._violated = False
-        self._renewed = self._broken = 0
-        self._desk: Desk | None = None
-        self._loop: asyncio.AbstractEventLoop | None = None
+        self._ib = ib
+        self._time = TimeKeeper(ib.config.gateway_speed)
         self._stir = asyncio.Event()
-        self._waiting_since: float | None = None
+        self._lines = Lines(
+            ib.config,
+            self.what_to_show,
+            clock=self._time,
+            on_arrival=self.arrivals.put,
+            stir=self._stir.set,
+        )
+        self._wanted: dict[str, Contract] = {}
+        self._closing = False
+        self._loop: asyncio.AbstractEventLoop | None = None
         self._serving: Future[None] = ib.begin(self._serve)
 
     def __enter__(self) -> Self:
@@ -139,7 +78,8 @@ class RealtimeDataSubscriber:
                 if arrival.error is not None:
                     raise arrival.error
                 return
-            yield arrival
+            if isinstance(arrival, LiveBar):
+                yield arrival
 
     @property
     def symbols(self) -> list[str]:
@@ -156,9 +96,7 @@ class RealtimeDataSubscriber:
 
     def update_subscriptions(self, watchlist: Iterable[str]) -> None:
         """Follow these symbols and no others, the first ones first; streams that stay are not touched."""
-        wanted = {symbol: self._ib.universe.contract(symbol) for symbol in watchlist}
-        with self._changing:
-            self._wanted = wanted
+        self._wanted = {symbol: self._ib.universe.contract(symbol) for symbol in watchlist}
         self._poke()
 
     def close(self) -> None:
@@ -175,14 +113,15 @@ class RealtimeDataSubscriber:
     def status(self) -> StreamsStatus:
         """Return how the streams are."""
         now, wanted = self.now(), tuple(self._wanted)
-        streams = {symbol: stream for symbol in wanted if (stream := self._streams.get(symbol))}
+        streams = {symbol: stream for symbol in wanted if (stream := self._lines.streams.get(symbol))}
+        ages = self._lines.ages(now) if now is not None else {}
         return StreamsStatus(
             wanted,
             tuple(symbol for symbol in wanted if symbol not in streams or streams[symbol].number is None),
             {symbol: stream.reason for symbol, stream in streams.items() if stream.reason},
-            {} if now is None else {symbol: self._liveness.age(symbol, now) for symbol in wanted},
-            self._renewed,
-            self._broken,
+            {symbol: ages.get(symbol, inf) for symbol in wanted} if ages else {},
+            self._lines.renewed,
+            self._lines.broken,
         )
 
     def _poke(self) -> None:
@@ -194,7 +133,7 @@ class RealtimeDataSubscriber:
 
     async def _serve(self, link: Link, budget: Budget) -> None:
         self._loop = asyncio.get_running_loop()
-        stop_listening = self._ib.listen(self._on_event)
+        stop_listening = self._ib.listen(self._lines.on_event)
         error: BaseException | None = None
         tasks: set[asyncio.Task[None]] = set()
         try:
@@ -209,11 +148,11 @@ class RealtimeDataSubscriber:
 
                 begin(self._keep_time(link))
                 while not self._closing:
-                    if self._violated:
+                    if self._lines.is_violated:
                         begin(budget.cool_down())
-                        self._violated = False
-                    for stream in self._due(link):
-                        stream.asking = begin(self._request(stream, link, budget))
+                        self._lines.is_violated = False
+                    for stream in self._lines.due(link, self._wanted):
+                        stream.asking = begin(self._lines.request(stream, link, budget))
                     await self._stirred()
                 for task in list(tasks):
                     task.cancel()
@@ -222,8 +161,7 @@ class RealtimeDataSubscriber:
             raise
         finally:
             stop_listening()
-            for stream in self._streams.values():
-                self._end(stream)
+            self._lines.end_all()
             self.arrivals.put(Ended(Disconnected("disconnect() was called") if is_cancel(error) else error))
 
     async def _stirred(self) -> None:
@@ -246,146 +184,6 @@ class RealtimeDataSubscriber:
             else:
                 self._time.tell(told.timestamp(), time.time())
                 return
-
-    def _due(self, link: Link) -> list[_Stream]:
-        """Return the streams to request now; what is not wanted, lost or silent is ended."""
-        now = self._time.now(time.time())
-        self._drop_unwanted()
-        if (desk := link.desk if link.health.connected else None) is not self._desk:
-            self._desk = desk
-            for stream in self._streams.values():
-                stream.number = None
-        if link.health.connected and link.health.reaches_ib:
-            for symbol in self._liveness.silent(now):
-                self._renew_silent(self._streams.get(symbol), now)
-        self._tell_renewed(link)
-        lines = self._config.market_data_lines if self._config.paced else len(self._streams)
-        places = self._in_order()[:lines]
-        for stream in self._in_order()[lines:]:
-            self._end(stream)
-        absent = [stream for stream in places if stream.number is None]
-        self._tell_waiting(len(self._streams) - len(places), absent)
-        return [
-            stream for stream in absent if (stream.asking is None or stream.asking.done()) and stream.again_at <= now
-        ]
-
-    def _in_order(self) -> list[_Stream]:
-        return [self._streams[symbol] for symbol in self._wanted if symbol in self._streams]
-
-    def _drop_unwanted(self) -> None:
-        with self._changing:
-            wanted = dict(self._wanted)
-        for symbol in [symbol for symbol in self._streams if symbol not in wanted]:
-            stream = self._streams.pop(symbol)
-            if stream.asking is not None:
-                stream.asking.cancel()
-            self._end(stream)
-            self._liveness.forget(symbol)
-        for symbol, contract in wanted.items():
-            self._streams.setdefault(symbol, _Stream(symbol, contract))
-
-    def _renew_silent(self, stream: _Stream | None, now: float) -> None:
-        """End a stream that is silent, to be requested again."""
-        if stream is None or stream.number is None:
-            return
-        logger.warning("%s: live bars stay away; requesting them again", stream.symbol)
-        self._renewed += 1
-        self._end(stream)
-        stream.again_at = now
-
-    def _tell_renewed(self, link: Link) -> None:
-        """Let the connection know that all streams flow again."""
-        if link.health.streams is Streams.ALIVE or not link.health.reaches_ib or not self._streams:
-            return
-        if not any(stream.is_suspect for stream in self._streams.values()):
-            link.streams_renewed()
-
-    def _tell_waiting(self, lineless: int, asked: Sequence[_Stream]) -> None:
-        """Tell once when streams wait for IB's limits for long."""
-        waits = lineless or any(stream.asking is not None and not stream.asking.done() for stream in asked)
-        if not waits:
-            self._waiting_since = None
-        elif self._waiting_since is None:
-            self._waiting_since = time.time()
-        elif 0 < self._waiting_since < time.time() - _TELL_WAITING_S:
-            self._waiting_since = 0.0
-            logger.warning(
-                "%d of %d symbols have no live bars yet: IB allows %d at a time and 60 new ones in ten minutes. The "
-                "others follow; their missing bars are filled from history",
-                len(asked) + lineless, len(self._streams), self._config.market_data_lines,
-            )  # fmt: skip
-
-    async def _request(self, stream: _Stream, link: Link, budget: Budget) -> None:
-        ask = Ask(stream.symbol, stream.contract.exchange, self.what_to_show, STEP_S, LIVE)
-        try:
-            await link.ready()
-            async with budget.turn(ask):
-                if link.is_ready and self._streams.get(stream.symbol) is stream:
-                    self._open(stream, link.desk)
-        except Disconnected as error:  # we are patient no longer; streams are wanted for as long as it takes
-            logger.debug("%s", error)
-        except IBError as error:
-            self._refuse(stream, error)
-
-    def _open(self, stream: _Stream, desk: Desk) -> None:
-        if desk is not self._desk:
-            return  # the connection is another one; it is looked at again
-        stream.is_suspect = True
-        stream.number = desk.streams.open(
-            stream.contract,
-            self.what_to_show,
-            on_fields=lambda fields: self._on_fields(stream, fields),
-            on_error=lambda code, text: self._on_error(stream, code, text),
-        )
-        self._liveness.asked(stream.symbol, self._time.now(time.time()))
-
-    def _end(self, stream: _Stream) -> None:
-        number, stream.number = stream.number, None
-        if number is not None and self._desk is not None:
-            self._desk.streams.close(number)
-
-    def _on_fields(self, stream: _Stream, fields: Sequence[str]) -> None:
-        try:
-            bar = read_live_bar(stream.symbol, fields)
-            if bar.timestamp + STEP_S > self._time.now(time.time()) + _AHEAD_S + self._lag_s:
-                raise UnreadableAnswer(f"a live bar of {stream.symbol} is of the future, and was not used: {fields}")
-        except UnreadableAnswer as error:
-            self._broken += 1
-            logger.warning("%s", error)
-            return
-        if bar.timestamp + STEP_S > self._time.now(time.time()):
-            self._time.tell(bar.timestamp + STEP_S, time.time())
-        self._liveness.heard(stream.symbol, bar.timestamp)
-        stream.is_suspect, stream.refusals, stream.reason = False, 0, ""
-        self.arrivals.put(bar)
-
-    def _on_error(self, stream: _Stream, code: int, text: str) -> None:
-        row = explain(code, text)
-        if code in _WARNINGS or (row is not None and row.reaction in _GOES_ON):
-            return
-        self._end(stream)
-        if row is not None and row.reaction is Reaction.RESUBSCRIBE:
-            logger.warning("%s: IB has ended its live bars (IB code %d); requesting them again", stream.symbol, code)
-        else:
-            self._refuse(stream, to_error(code, text, request=f"live bars of {stream.symbol}"))
-        self._stir.set()
-
-    def _refuse(self, stream: _Stream, error: IBError) -> None:
-        pause_s = min(_FIRST_PAUSE_S * 2**stream.refusals, _LONGEST_PAUSE_S)
-        if not stream.reason:
-            logger.warning("%s. It is tried again", error)
-        stream.reason, stream.refusals = str(error), stream.refusals + 1
-        stream.again_at = self._time.now(time.time()) + pause_s
-        self._violated = self._violated or isinstance(error, PacingViolation)
-
-    def _on_event(self, event: Event, health: Health) -> None:
-        if health.streams is not Streams.ALIVE:
-            for stream in self._streams.values():
-                stream.is_suspect = True
-        if isinstance(event, Told) and event.code == _DATA_LOST:
-            for stream in self._streams.values():
-                self._end(stream)
-        self._stir.set()
 
 
 def is_cancel(error: BaseException | None) -> bool:

@@ -1,0 +1,81 @@
+"""How live bars are: what people are told, in values."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from datetime import UTC, datetime
+from math import inf
+
+from workbench.ib.live.gaps import Gap
+
+
+@dataclass(frozen=True, slots=True)
+class StreamsStatus:
+    """How live streams are. Ages are seconds of the session since the end of each symbol's newest bar."""
+
+    wanted: tuple[str, ...] = ()
+    waiting: tuple[str, ...] = ()
+    """Symbols whose stream is not requested yet: of IB's limits, or of trouble."""
+    refused: dict[str, str] = field(default_factory=dict)
+    """Why IB refuses a symbol's stream."""
+    ages: dict[str, float] = field(default_factory=dict)
+    renewed: int = 0
+    """How often a stream was requested again for its silence."""
+    broken: int = 0
+    """How many bars were dropped, for they were broken."""
+
+
+@dataclass(frozen=True, slots=True)
+class Unfilled:
+    """A gap that could not be filled, and why."""
+
+    symbol: str
+    gap: Gap
+    reason: str
+
+    def __str__(self) -> str:
+        begin, end = (datetime.fromtimestamp(at, UTC) for at in self.gap)
+        return f"{self.symbol}: {self.gap.bars} five-second bars from {begin:%Y-%m-%d %H:%M:%S} to {end:%H:%M:%S} UTC"
+
+
+@dataclass(slots=True)
+class RecorderCounts:
+    """What a recorder has done, in five-second bars."""
+
+    received: int = 0
+    repeated: int = 0
+    filled: int = 0
+    quiet: int = 0
+    revised: int = 0
+    """Replaced by what history tells, after IB had annulled a trade."""
+    unfilled: list[Unfilled] = field(default_factory=list)
+
+
+@dataclass(frozen=True, slots=True)
+class LiveStatus:
+    """How recording goes."""
+
+    streams: StreamsStatus
+    bars_a_second: float = 0.0
+    open_gaps: int = 0
+    """Five-second bars that are missing and still asked for."""
+    counts: RecorderCounts | None = None
+
+    @property
+    def oldest_age_s(self) -> float:
+        """The seconds of the session that have passed since the newest bar of the symbol that is furthest behind."""
+        return max(self.streams.ages.values(), default=0.0)
+
+    @property
+    def unfilled(self) -> list[Unfilled]:
+        """The gaps that could not be filled."""
+        return list(self.counts.unfilled) if self.counts else []
+
+    def __str__(self) -> str:
+        live = len(self.streams.wanted) - len(self.streams.waiting)
+        age = "none yet" if self.oldest_age_s == inf else f"{self.oldest_age_s:.0f} s old"
+        text = (
+            f"{live} of {len(self.streams.wanted)} symbols live · {self.bars_a_second:.1f} bars/s · oldest data {age}"
+        )
+        text += f" · {self.open_gaps} bars missing" if self.open_gaps else " · no gaps"
+        return text + (f" · {len(self.unfilled)} gaps NOT FILLED" if self.unfilled else "")
