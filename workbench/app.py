@@ -5,7 +5,7 @@ from __future__ import annotations
 import threading
 from collections.abc import Callable, Sequence
 from dataclasses import replace
-from datetime import UTC, datetime
+from datetime import UTC, date, datetime
 from functools import cached_property
 from pathlib import Path
 from types import TracebackType
@@ -25,6 +25,8 @@ from workbench.ib.backfill import (
     repair,
 )
 from workbench.ib.budget import DatabaseLedger, Ledger
+from workbench.ib.closing import SessionReport, save_sessions
+from workbench.ib.closing.save import Parts
 from workbench.ib.connection import IBDataManager
 from workbench.ib.dial import IBConnectionConfig
 from workbench.ib.doctor import Check, DoctorReport, examine
@@ -36,10 +38,11 @@ from workbench.indicators.suite import SUITE
 from workbench.market.bars import empty_bars
 from workbench.market.coverage import Interval
 from workbench.market.names import as_names
-from workbench.market.sessions import parse_bound
+from workbench.market.sessions import parse_bound, parse_session
 from workbench.market.timeframes import TIMEFRAMES
 from workbench.market.universe import Universe, default_universe, parse_universe
 from workbench.settings import GatewaySettings, Settings, load_settings
+from workbench.store.closings import Closings
 from workbench.store.database import DatabaseManager
 from workbench.store.historical import HistoricalDataManager
 from workbench.store.journal import LiveJournal
@@ -245,6 +248,31 @@ class Workbench:
             return check_store(
                 self.store, as_names(symbols), as_names(timeframes), since=since, as_of=until, on_series=on_series
             )
+
+    @cached_property
+    def closings(self) -> Closings:
+        """The sessions that were saved, with how live bars differ from history, and those that wait in the journal."""
+        return Closings(self.db)
+
+    def save_session(
+        self,
+        session: str | date | None = None,
+        symbols: str | Sequence[str] = (),
+        *,
+        provisional: bool = False,
+        progress: bool = True,
+    ) -> SessionReport:
+        """Save the live sessions that have ended: fetch IB's history of them, compare, then empty the journal.
+
+        Without `session` (its date) all that have ended on the gateway's clock. What IB's history does not give stays
+        in the journal, and the report says why; with `provisional` it is stored as it was built.
+        """
+        wanted = None if session is None else parse_session(session)
+        self._refuse_foreign_source()
+        parts = Parts(self.ib, self.store, LiveJournal(self.db), self.closings)
+        return save_sessions(
+            parts, session=wanted, symbols=as_names(symbols), provisional=provisional, progress=progress
+        )
 
     def repair(self, report: QualityReport, *, progress: bool = True) -> list[BackfillReport]:
         """Fetch again what a check found wrong, and just that."""

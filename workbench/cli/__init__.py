@@ -6,11 +6,24 @@ import sys
 
 import typer
 
-from workbench.cli import check, data, doctor, exchanging, gateway, keeping, live, notebooks, store
+from workbench.cli import check, closing, data, doctor, exchanging, gateway, keeping, live, notebooks, store
 from workbench.cli.base import FAILED, INTERRUPTED, UNUSABLE, app
 from workbench.errors import InvalidInput, WorkbenchError
 
-__all__ = ["app", "check", "data", "doctor", "exchanging", "gateway", "keeping", "live", "main", "notebooks", "store"]
+__all__ = [
+    "app",
+    "check",
+    "closing",
+    "data",
+    "doctor",
+    "exchanging",
+    "gateway",
+    "keeping",
+    "live",
+    "main",
+    "notebooks",
+    "store",
+]
 
 
 def main() -> None:

@@ -13,8 +13,9 @@ from zoneinfo import ZoneInfo
 
 import numpy as np
 
+from workbench.errors import InvalidInterval
 from workbench.market.coverage import parse_moment
-from workbench.market.timeframes import Timeframe
+from workbench.market.timeframes import TIMEFRAMES, Timeframe
 
 EXCHANGE_ZONE = ZoneInfo("America/New_York")
 FIRST_DATE = date(1990, 1, 1)
@@ -149,6 +150,26 @@ def parse_bound(value: str | date | datetime, timeframe: Timeframe) -> datetime:
     which carry their date at 00:00 UTC, it is that.
     """
     return parse_moment(value, UTC if timeframe.is_daily else EXCHANGE_ZONE)
+
+
+def parse_session(value: str | date) -> date:
+    """Return the label of the session that a user means.
+
+    >>> parse_session("2026-11-27")
+    datetime.date(2026, 11, 27)
+    >>> parse_session("2026-11-26")
+    Traceback (most recent call last):
+    workbench.errors.InvalidInterval: 2026-11-26 is no session: the exchange is closed on that day
+    """
+    try:
+        label = date.fromisoformat(value.strip()) if isinstance(value, str) else value
+    except ValueError as error:
+        raise InvalidInterval(f"{value!r} is no date; write 2026-11-20") from error
+    label = label.date() if isinstance(label, datetime) else label
+    midnight = datetime(label.year, label.month, label.day, tzinfo=UTC)
+    if not session_calendar().during(midnight, midnight + timedelta(days=1), TIMEFRAMES["1day"]):
+        raise InvalidInterval(f"{label} is no session: the exchange is closed on that day")
+    return label
 
 
 def _floor(moment: datetime, timeframe: Timeframe) -> datetime:

@@ -227,3 +227,17 @@ job_runs = Table(
     UniqueConstraint("job", "due", "attempt"),  # so that of two schedulers one runs it
     Index("idx_job_runs_due", "due"),
 )
+
+# How the bars of a session that were built live differ from IB's history; `workbench.market.differences` counts them.
+session_closings = Table(
+    "session_closings",
+    metadata,
+    Column("session", Date, primary_key=True),
+    Column("symbol", String(10), primary_key=True),
+    Column("timeframe", String(10), primary_key=True),
+    Column("heard", Integer, nullable=False),  # five-second bars in the journal
+    *(Column(name, Integer, nullable=False) for name in ("bars", "equal", "price", "far", "volume", "missing")),
+    *(Column(name, Integer, nullable=False) for name in ("extra", "partial", "provisional")),
+    Column("widest", Double, nullable=False),
+    Column("saved_at", UtcTimestamp, nullable=False),
+)
