@@ -95,7 +95,7 @@ def to_table(bars: pd.DataFrame, timeframe: Timeframe | None = None) -> pa.Table
     values, stamps = _values(bars), _micros(index).copy()  # the table shares no memory with the frame
     for rule in (*_rules(stamps, values), *_grid_rules(index, stamps, timeframe)):
         _refuse_first(rule, bars)
-    arrays = [pa.array(stamps).cast(STAMP_TYPE)]
+    arrays = [pa.array(stamps).view(STAMP_TYPE)]
     for name in COLUMNS:
         column = values.get(name)
         arrays.append(pa.nulls(len(bars), pa.float64()) if column is None else pa.array(column, from_pandas=True))
@@ -134,8 +134,9 @@ def _check_shape(bars: pd.DataFrame) -> None:
 
 def _values(bars: pd.DataFrame) -> dict[str, np.ndarray]:
     """Return copies of the columns as numbers."""
-    if all(dtype == np.float64 for dtype in bars.dtypes):
-        return dict(zip(bars.columns, np.array(bars.to_numpy().T, order="C"), strict=True))
+    block = bars.to_numpy()
+    if block.dtype == np.float64:
+        return dict(zip(bars.columns, np.array(block.T, order="C"), strict=True))
     return {name: _floats(bars, name).copy() for name in COLUMNS if name in bars.columns}
 
 

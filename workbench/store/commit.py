@@ -79,8 +79,9 @@ def _replace_one(final: Path, temporary: Path) -> None:
     """Rename one file: a change that needs no journal."""
     try:
         temporary.replace(final)
-    finally:
+    except BaseException:
         temporary.unlink(missing_ok=True)
+        raise
     sync_folder(final.parent)
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 from collections.abc import Iterator
 from contextlib import contextmanager
+from functools import lru_cache
 from pathlib import Path
 from typing import IO
 
@@ -73,7 +74,7 @@ def sync_folder(folder: Path) -> None:
 @contextmanager
 def locked(path: Path, what: str) -> Iterator[None]:
     """Keep others out, those of other processes too, who lock the same path. Raises `StoreError`."""
-    lock = FileLock(path, timeout=_LOCK_TIMEOUT_S, poll_interval=_LOCK_POLL_S)
+    lock = _lock(path)
     try:
         make_folder(path.parent)
         lock.acquire()
@@ -87,3 +88,9 @@ def locked(path: Path, what: str) -> Iterator[None]:
         yield
     finally:
         lock.release()
+
+
+@lru_cache(maxsize=4096)
+def _lock(path: Path) -> FileLock:
+    """Return the lock of a path: made once, for making it takes longer than taking it. Threads keep out each other."""
+    return FileLock(path, timeout=_LOCK_TIMEOUT_S, poll_interval=_LOCK_POLL_S)

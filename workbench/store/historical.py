@@ -13,12 +13,13 @@ loads through this module does not.) A store holds bars of one source only: simu
 from __future__ import annotations
 
 import logging
-from collections.abc import Callable, Collection, Hashable, Sequence
+from collections.abc import Callable, Hashable, Sequence
 from datetime import date, datetime
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 import pandas as pd
+import pyarrow as pa
 
 from workbench.errors import InvalidInput, InvalidInterval, StoreError
 from workbench.market.bars import COLUMNS, to_frame, to_table
@@ -119,7 +120,7 @@ class HistoricalDataManager:
             self._door.settle(series, sifted, covers)
             _warn_of(report)
             self._record(series)
-            self._fold_a_year(series, years_of(table, covers))
+            self._fold_a_year(series, table, covers)
         return report
 
     def load_bars(
@@ -309,11 +310,11 @@ class HistoricalDataManager:
     def _stored(self) -> list[Series]:
         return _found(self.data_dir, "*/*/*.parquet")
 
-    def _fold_a_year(self, series: Series, busy: Collection[int]) -> None:
-        """Fold the oldest year that is due and not busy. The bars are stored: if this fails, the save has not."""
+    def _fold_a_year(self, series: Series, table: pa.Table, covers: Interval | None) -> None:
+        """Fold the oldest year that is due and not being filled. If this fails, the bars are stored none the less."""
         try:
-            if series.due(busy):
-                series.fold(limit=1, but=busy)
+            if series.due():
+                series.fold(limit=1, but=years_of(table, covers))
         except StoreError as error:
             logger.warning("the months of a past year stay as they are: %s", error)
 

@@ -8,8 +8,8 @@ timeframe, a bar of a year that has a part lies in that part.
 from __future__ import annotations
 
 import re
-from collections.abc import Collection, Iterable, Sequence
-from datetime import UTC, datetime
+from collections.abc import Iterable, Sequence
+from datetime import UTC, datetime, timedelta
 from functools import lru_cache
 from itertools import pairwise
 from typing import Literal
@@ -21,6 +21,7 @@ from workbench.market.timeframes import Timeframe
 
 Unit = Literal["M", "Y"]
 
+_EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 _FINE_S = 60
 """Timeframes up to this length have a part a month, until the year is folded."""
 _NAME = re.compile(r"([12]\d{3})(?:-(0[1-9]|1[0-2]))?\.parquet")
@@ -65,18 +66,24 @@ def periods_of(timeframe: Timeframe, stamps: np.ndarray, covers: Interval | None
 
     `held` are the periods of the parts there are.
     """
+    sealed = {period.begin.year for period in held if is_year(period)}
+    is_long = timeframe.seconds > _FINE_S
+    return sorted({period_at(one, "Y" if is_long or one.year in sealed else "M") for one in _months(stamps, covers)})
+
+
+def _months(stamps: np.ndarray, covers: Interval | None) -> Iterable[datetime]:
+    """Return a moment of each month that has a stamp or is touched by `covers`."""
+    ends = [
+        _EPOCH + timedelta(microseconds=int(stamp)) for stamp in ((stamps.min(), stamps.max()) if len(stamps) else ())
+    ]
+    ends += [covers.begin, covers.end - timedelta(microseconds=1)] if covers else []
+    if len({(one.year, one.month) for one in ends}) <= 1:  # as when a day is added
+        return ends[:1]
     months = stamps.view("datetime64[us]").astype("datetime64[M]")
     if covers is not None:
-        first, last = (np.datetime64(moment.replace(tzinfo=None)) for moment in (covers.begin, covers.end))
-        begun = np.arange(first.astype("datetime64[M]"), last.astype("datetime64[M]") + 1)
-        months = np.concatenate([months, begun[begun < last]])
-    moments = [month.astype("datetime64[us]").item().replace(tzinfo=UTC) for month in np.unique(months)]
-    sealed = {period.begin.year for period in held if is_year(period)}
-    return sorted({period_at(moment, _unit(timeframe, moment, sealed)) for moment in moments})
-
-
-def _unit(timeframe: Timeframe, moment: datetime, sealed: Collection[int]) -> Unit:
-    return "Y" if timeframe.seconds > _FINE_S or moment.year in sealed else "M"
+        first, last = (np.datetime64(moment.replace(tzinfo=None), "M") for moment in ends[-2:])
+        months = np.concatenate([months, np.arange(first, last + 1)])
+    return [month.astype("datetime64[us]").item().replace(tzinfo=UTC) for month in np.unique(months)]
 
 
 def foldable(held: Iterable[Interval]) -> dict[Interval, list[Interval]]:
