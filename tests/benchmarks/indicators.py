@@ -18,7 +18,8 @@ import talib
 from talib import _ta_lib as wrapped
 
 from workbench.indicators.cache import IndicatorCache
-from workbench.indicators.engine import IndicatorEngine, columns_of
+from workbench.indicators.engine import IndicatorEngine
+from workbench.indicators.frames import columns_of
 from workbench.indicators.incremental import LiveIndicators
 from workbench.indicators.suite import SUITE
 

@@ -7,7 +7,20 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 
+from workbench.market.sessions import session_calendar
+from workbench.market.timeframes import TIMEFRAMES
+
 Floats = np.ndarray
+
+_SESSIONS = session_calendar().during(
+    pd.Timestamp("2026-01-05", tz="UTC").to_pydatetime(), pd.Timestamp("2026-02-20", tz="UTC").to_pydatetime(),
+    TIMEFRAMES["15min"],
+)  # fmt: skip
+STAMPS = pd.DatetimeIndex(
+    [stamp for one in _SESSIONS for stamp in pd.date_range(one.begin, one.end, freq="15min", inclusive="left")],
+    name="timestamp",
+).as_unit("us")
+"""The starts of the quarter-hour bars of some weeks."""
 
 
 def make_bars(closes: Floats, wick: float = 0.5, seed: int = 7) -> pd.DataFrame:

@@ -12,21 +12,10 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from tests.indicators.bars import walk
+from tests.indicators.bars import STAMPS, walk
 from workbench.indicators.cache import IndicatorCache
 from workbench.indicators.engine import IndicatorEngine
-from workbench.market.sessions import session_calendar
-from workbench.market.timeframes import TIMEFRAMES
 from workbench.store.historical import HistoricalDataManager
-
-YEAR = session_calendar().during(
-    pd.Timestamp("2026-01-05", tz="UTC").to_pydatetime(), pd.Timestamp("2026-02-20", tz="UTC").to_pydatetime(),
-    TIMEFRAMES["15min"],
-)  # fmt: skip
-STAMPS = pd.DatetimeIndex(
-    [stamp for one in YEAR for stamp in pd.date_range(one.begin, one.end, freq="15min", inclusive="left")],
-    name="timestamp",
-).as_unit("us")
 
 
 def bars_of(begin: int, end: int, shift: float = 0.0) -> pd.DataFrame:

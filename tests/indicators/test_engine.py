@@ -144,42 +144,6 @@ def test_the_bars_are_left_as_they_were() -> None:
     pd.testing.assert_frame_equal(bars, before)
 
 
-@pytest.mark.parametrize("value", [np.nan, np.inf])
-def test_a_price_that_is_no_number_is_refused_with_its_row(value: float) -> None:
-    bars = make_bars(walk(100))
-    bars.iloc[41, bars.columns.get_loc("close")] = value
-
-    with pytest.raises(InvalidBars, match=r"row 41 .*no finite close"):
-        calculate(bars)
-
-
-def test_unsorted_bars_are_refused() -> None:
-    with pytest.raises(InvalidBars, match="oldest first"):
-        calculate(make_bars(walk(100)).iloc[::-1])
-
-
-def test_a_bar_that_occurs_twice_is_refused() -> None:
-    bars = make_bars(walk(100))
-
-    with pytest.raises(InvalidBars, match="none twice"):
-        calculate(pd.concat([bars, bars.iloc[-1:]]))
-
-
-def test_a_column_that_holds_text_is_refused() -> None:
-    with pytest.raises(InvalidBars, match="the column close holds something that is no number"):
-        calculate(make_bars(walk(30)).assign(close="dear"))
-
-
-def test_what_is_no_frame_is_refused() -> None:
-    with pytest.raises(InvalidBars, match="not as NoneType"):
-        calculate(None)
-
-
-def test_a_missing_column_is_named() -> None:
-    with pytest.raises(InvalidBars, match="high is missing"):
-        calculate(make_bars(walk(100)).drop(columns="high"))
-
-
 def to_polars(bars: pd.DataFrame) -> pl.DataFrame:
     return pl.from_pandas(bars.reset_index())
 
@@ -193,19 +157,6 @@ def test_polars_in_gives_polars_out_with_the_same_values() -> None:
     assert values.columns == ["timestamp", *bars.columns, *SPECIFIED]
     for name in SPECIFIED:
         np.testing.assert_array_equal(values[name].to_numpy(), calculate(bars)[name].to_numpy())
-
-
-def test_polars_bars_are_checked_like_pandas() -> None:
-    bars = to_polars(make_bars(walk(100)))
-
-    with pytest.raises(InvalidBars, match="oldest first"):
-        IndicatorEngine.calculate_all_indicators(bars.reverse())
-    with pytest.raises(InvalidBars, match=r"row 7 .*no finite close"):
-        IndicatorEngine.calculate_all_indicators(
-            bars.with_columns(close=pl.when(pl.int_range(100) == 7).then(None).otherwise("close"))
-        )
-    with pytest.raises(InvalidBars, match="column timestamp"):
-        IndicatorEngine.calculate_all_indicators(bars.drop("timestamp"))
 
 
 UNIVERSE = {
@@ -225,20 +176,6 @@ def test_over_a_universe_each_symbol_has_its_own_values(kind: str) -> None:
     for symbol, bars in UNIVERSE.items():
         alone = calculate(bars)[SPECIFIED]
         np.testing.assert_array_equal(together.loc[together["symbol"] == symbol, SPECIFIED], alone)
-
-
-def test_a_universe_in_disorder_is_refused() -> None:
-    frame = pd.concat(
-        [bars.reset_index().assign(symbol=symbol) for symbol, bars in UNIVERSE.items()], ignore_index=True
-    )
-
-    with pytest.raises(InvalidBars, match="do not lie together"):
-        IndicatorEngine().calculate_universe(pd.concat([frame, frame.iloc[:1]]))
-    with pytest.raises(InvalidBars, match="oldest first"):
-        IndicatorEngine().calculate_universe(frame.iloc[[1, 0, *range(2, len(frame))]])
-    with pytest.raises(InvalidBars, match="a column symbol"):
-        IndicatorEngine().calculate_universe(frame.drop(columns="symbol"))
-    assert IndicatorEngine().calculate_universe(frame.iloc[:0]).empty
 
 
 def test_an_engine_without_a_store_says_so() -> None:

@@ -11,7 +11,7 @@ import pandas as pd
 
 from workbench.indicators.batch import compute
 from workbench.indicators.define import check_suite
-from workbench.indicators.engine import columns_of
+from workbench.indicators.frames import columns_of, place_of
 from workbench.indicators.suite import Floats, Indicator
 
 _CUTS = 60
@@ -86,7 +86,7 @@ def check_lookahead(
         for output, values in known.items():
             differs = ~_same(values, whole[output][:end], _RELATIVE)
             if differs.any():
-                changed[output] = bars.index[int(np.argmax(differs))]
+                changed[output] = place_of(bars, int(np.argmax(differs)))
     return LookaheadReport(suite[-1].name, len(ends), changed)
 
 
