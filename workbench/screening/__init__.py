@@ -1,1 +1,1 @@
-"""The screen: named conditions over indicators, and the watchlist they give."""
+"""The screen: named conditions over the indicators of several timeframes, a score, and what came of such scores."""
