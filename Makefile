@@ -14,7 +14,9 @@ NEEDED_BY_nautilus-ibapi := protobuf
 help:  ## Show this list
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed 's/:.*## /\t/' | expand -t 14
 
-$(READY): requirements.txt pyproject.toml
+BUNDLED := workbench/display/live/build.py $(wildcard workbench/display/live/src/*)
+
+$(READY): requirements.txt pyproject.toml $(BUNDLED)
 	$(PYTHON) -c 'import sys; sys.exit(not (3, 11) <= sys.version_info < (3, 14) and "workbench needs Python 3.11, 3.12 or 3.13; this is %s.%s: call make PYTHON=python3.12 …" % sys.version_info[:2])'
 	$(PYTHON) -m venv $(VENV)
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check --requirement requirements.txt

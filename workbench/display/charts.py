@@ -8,11 +8,11 @@ from __future__ import annotations
 
 import base64
 import io
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from difflib import get_close_matches
 from pathlib import Path
-from typing import TYPE_CHECKING, Literal
+from typing import TYPE_CHECKING, Literal, Protocol
 from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
 
 import numpy as np
@@ -96,11 +96,11 @@ def price_chart(
     """
     axis_of = parse_timeframe(timeframe)
     _check_size(size)
-    _check_bars(bars, f"{symbol} {timeframe}")
-    chosen_panels = _choose("panel", panels, DEFAULT_PANELS, PANELS, bars)
-    chosen_overlays = _choose("overlay", overlays, tuple(OVERLAYS), OVERLAYS, bars)
+    check_bars(bars, f"{symbol} {timeframe}")
+    chosen_panels = [PANELS[name] for name in choose("panel", panels, DEFAULT_PANELS, PANELS, bars)]
+    chosen_overlays = [OVERLAYS[name] for name in choose("overlay", overlays, OVERLAYS, OVERLAYS, bars)]
     shown = bars.iloc[-_positive(last) :] if last is not None else bars
-    axis = time_axis(_index(shown), axis_of, _known_zone(zone))
+    axis = time_axis(_index(shown), axis_of, known_zone(zone))
     title = f"{symbol} · {timeframe} · {_span(axis)}"
     canvas = Canvas(shown, axis, find_theme(style), currency)
 
@@ -116,7 +116,16 @@ def price_chart(
 # -- what may be asked for
 
 
-def _check_bars(bars: pd.DataFrame, series: str) -> None:
+class NeedsColumns(Protocol):
+    """Something that is drawn from columns."""
+
+    @property
+    def columns(self) -> tuple[str, ...]:
+        """The columns that it needs."""
+
+
+def check_bars(bars: pd.DataFrame, series: str) -> None:
+    """Raise `InvalidInput` unless these are bars that can be drawn."""
     missing = [name for name in ("open", "high", "low", "close") if name not in bars]
     if missing:
         raise InvalidInput(f"bars of {series} without {', '.join(missing)} cannot be drawn")
@@ -131,16 +140,16 @@ def _check_bars(bars: pd.DataFrame, series: str) -> None:
         raise InvalidInput(f"the bars of {series} have prices that are not numbers")
 
 
-def _choose(
+def choose(
     kind: str,
     asked: str | Sequence[str] | None,
-    default: tuple[str, ...],
-    known: Mapping[str, Painter],
+    default: Iterable[str],
+    known: Mapping[str, NeedsColumns],
     bars: pd.DataFrame,
-) -> list[Painter]:
-    """Return the painters asked for, or those of the default whose columns are there."""
+) -> list[str]:
+    """Return the names that were asked for, or those of the default whose columns are there. Raise `InvalidInput`."""
     if asked is None:
-        return [known[name] for name in default if set(known[name].columns) <= set(bars.columns)]
+        return [name for name in default if set(known[name].columns) <= set(bars.columns)]
     names = as_names(asked)
     for name in names:
         if name not in known:
@@ -150,7 +159,7 @@ def _choose(
         missing = [column for column in known[name].columns if column not in bars]
         if missing:
             raise InvalidInput(f"the {kind} {name} needs {', '.join(missing)}; calculate the indicators first")
-    return [known[name] for name in names]
+    return names
 
 
 def _check_size(size: tuple[float, float]) -> None:
@@ -164,7 +173,8 @@ def _positive(last: int) -> int:
     return last
 
 
-def _known_zone(zone: str) -> str:
+def known_zone(zone: str) -> str:
+    """Return the name of a time zone that there is. Raise `InvalidInput`."""
     try:
         return ZoneInfo(zone).key
     except (ZoneInfoNotFoundError, ValueError, OSError) as unknown:

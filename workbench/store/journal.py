@@ -96,6 +96,11 @@ class LiveJournal:
         ]
         return Page(bars, rows[-1].id if rows else cursor)
 
+    def end(self) -> int:
+        """Return the cursor behind all that is there: reading from it gives what comes."""
+        with self._database.reading() as connection:
+            return int(connection.execute(select(func.max(live_bars.c.id))).scalar() or 0)
+
     def follow(
         self, cursor: int = 0, symbols: Collection[str] = (), *, poll_s: float = 0.25
     ) -> Iterator[list[LiveBar]]:
