@@ -10,7 +10,7 @@ from math import isfinite
 from typing import Any
 
 import pandas as pd
-from sqlalchemy import JSON, Column, Double, Integer, RowMapping, String
+from sqlalchemy import JSON, Column, Date, Double, Integer, RowMapping, String
 
 from workbench.errors import InvalidInput
 from workbench.market.contracts import check_symbol
@@ -173,4 +173,4 @@ def _dtype(column: Column[Any]) -> str:
         return "float64"
     if isinstance(column.type, Integer):
         return "Int64" if column.nullable else "int64"
-    return "object" if isinstance(column.type, JSON) else "str"
+    return "object" if isinstance(column.type, JSON | Date) else "str"

@@ -218,14 +218,22 @@ job_runs = Table(
     Column("started", UtcTimestamp),
     Column("ended", UtcTimestamp),
     Column("outcome", String(16), nullable=False),
-    Column("failed_cell", Integer),
+    Column("failed_cell", Text),
     Column("error", Text),
     Column("output_path", Text),
     Column("figures", JSON, nullable=False),
     Column("attempt", Integer, nullable=False),
-    Column("holder", String(128)),
+    Column("holder", String(255)),  # the scheduler, for people; then what tells whether it still lives
+    Column("machine", String(255)),
+    Column("pid", Integer),
+    Column("process_started", String(32)),
+    Column("alive_until", UtcTimestamp),
     UniqueConstraint("job", "due", "attempt"),  # so that of two schedulers one runs it
     Index("idx_job_runs_due", "due"),
+)
+_is_running = job_runs.c.outcome == "running"
+Index(  # no job runs beside itself
+    "idx_job_runs_running", job_runs.c.job, unique=True, sqlite_where=_is_running, postgresql_where=_is_running
 )
 
 # How the bars of a session that were built live differ from IB's history; `workbench.market.differences` counts them.

@@ -21,12 +21,19 @@ def upgrade() -> None:
         sa.Column("started", sa.TIMESTAMP),
         sa.Column("ended", sa.TIMESTAMP),
         sa.Column("outcome", sa.String(16), nullable=False),
-        sa.Column("failed_cell", sa.Integer),
+        sa.Column("failed_cell", sa.Text),
         sa.Column("error", sa.Text),
         sa.Column("output_path", sa.Text),
         sa.Column("figures", sa.JSON, nullable=False),
         sa.Column("attempt", sa.Integer, nullable=False),
-        sa.Column("holder", sa.String(128)),
+        *(sa.Column(name, sa.String(255)) for name in ("holder", "machine")),
+        sa.Column("pid", sa.Integer),
+        sa.Column("process_started", sa.String(32)),
+        sa.Column("alive_until", sa.TIMESTAMP),
         sa.UniqueConstraint("job", "due", "attempt"),
     )
     op.create_index("idx_job_runs_due", "job_runs", ["due"])
+    running = sa.text("outcome = 'running'")
+    op.create_index(
+        "idx_job_runs_running", "job_runs", ["job"], unique=True, sqlite_where=running, postgresql_where=running
+    )
