@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping
 from datetime import datetime
+from pathlib import Path
 
 import pandas as pd
 from sqlalchemy import Connection, RowMapping, delete, insert, select, update
@@ -11,7 +12,15 @@ from sqlalchemy import Connection, RowMapping, delete, insert, select, update
 from workbench.errors import InvalidInput
 from workbench.market.contracts import Contract
 from workbench.market.qualification import Qualification
-from workbench.market.universe import COLUMNS, Universe, UniverseChanges, compare, complete, is_same_contract
+from workbench.market.universe import (
+    COLUMNS,
+    Universe,
+    UniverseChanges,
+    compare,
+    complete,
+    is_same_contract,
+    parse_universe,
+)
 from workbench.store.database import DatabaseManager
 from workbench.store.engine import lock_writers
 from workbench.store.rows import to_frame
@@ -21,6 +30,14 @@ _CHANGE_LOCK = 7_311_989
 """A number that only writers of the universe ask PostgreSQL to lock."""
 _ASKED = ("con_id", "long_name", "state", "note", "source", "qualified_at")
 _UNASKED = {"con_id": None, "long_name": "", "state": "", "note": "", "source": "", "qualified_at": None}
+
+
+def read_universe(path: Path) -> Universe:
+    """Return the universe that a CSV file lists. Raises `InvalidInput`, naming the file and each unusable line."""
+    try:
+        return parse_universe(path.read_text(encoding="utf-8-sig"))
+    except (OSError, UnicodeDecodeError, InvalidInput) as error:
+        raise InvalidInput(f"{path}: {error}; save it as CSV in UTF-8") from error
 
 
 def load_universe(database: DatabaseManager) -> Universe:
