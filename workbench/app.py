@@ -4,13 +4,13 @@ from __future__ import annotations
 
 import logging
 import threading
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 from datetime import UTC, date, datetime
 from functools import cached_property
 from pathlib import Path
 from types import TracebackType
-from typing import TYPE_CHECKING, Any, Self
+from typing import TYPE_CHECKING, Any, Literal, Self, overload
 
 from tqdm.auto import tqdm
 
@@ -31,6 +31,7 @@ from workbench.ib.closing.save import Parts
 from workbench.ib.connection import IBDataManager
 from workbench.ib.dial import IBConnectionConfig
 from workbench.ib.doctor import Check, DoctorReport, examine
+from workbench.ib.live.past import Past
 from workbench.ib.live.session import LiveSession
 from workbench.ib.qualification import Outcome, qualify
 from workbench.indicators.cache import IndicatorCache
@@ -56,7 +57,12 @@ from workbench.store.universes import current_universe, load_qualifications, rea
 if TYPE_CHECKING:
     import pandas as pd
 
+    from workbench.display.charts import Chart
     from workbench.display.explorer import Explorer
+    from workbench.display.live import LiveChart, LiveFeed
+    from workbench.screening.history import ScreenHistory
+    from workbench.screening.rules import Rule
+    from workbench.screening.screen import ScreenResult
 
 logger = logging.getLogger(__name__)
 
@@ -98,6 +104,8 @@ class Workbench:
 
     def close(self) -> None:
         """Close what was opened: the connection, the built-in gateway, the database."""
+        if "feed" in self.__dict__:
+            self.feed.close()
         if "live" in self.__dict__:
             self.live.stop()
         if self._ib is not None:
@@ -148,7 +156,11 @@ class Workbench:
     @cached_property
     def live(self) -> LiveSession:
         """Live bars in the background: `desk.live.start(["AAPL"])`."""
-        return LiveSession(self._own_ib, lambda: LiveJournal(self.db), self._stored)
+        return LiveSession(self._own_ib, lambda: LiveJournal(self.db), self._past)
+
+    def _past(self) -> Past:
+        """Return what live bars reach back to."""
+        return Past(self.store, LiveJournal(self.db), self.closings)
 
     def _own_ib(self) -> IBDataManager:
         self._refuse_foreign_source()
@@ -158,6 +170,32 @@ class Workbench:
         """Return the bars that are stored, if any."""
         is_there = len(self.store.coverage(symbol, timeframe)) > 0
         return self.store.load_bars(symbol, timeframe) if is_there else empty_bars()
+
+    @cached_property
+    def feed(self) -> LiveFeed:
+        """What brings the live journal's bars to charts."""
+        from workbench.display.live import LiveFeed
+
+        return LiveFeed(LiveJournal(self.db), self.indicators, self._stored)
+
+    @overload
+    def chart(self, symbol: str, timeframe: str = ..., *, live: Literal[False] = ..., **choices: Any) -> Chart: ...
+
+    @overload
+    def chart(self, symbol: str, timeframe: str = ..., *, live: Literal[True], **choices: Any) -> LiveChart: ...
+
+    def chart(self, symbol: str, timeframe: str = "15min", *, live: bool = False, **choices: Any) -> Chart | LiveChart:
+        """Return a chart of the stored bars; with `live` one that moves with the live journal, whoever records.
+
+        `choices` are those of `price_chart`, live those of `LiveChart`: panels, overlays, last, style, and others.
+        """
+        from workbench.display.charts import price_chart
+
+        if live:
+            return self.feed.open(symbol, timeframe, **({"source": self.store.source} | choices))
+        study = self.indicators.calculate_indicators_cached(symbol, timeframe)
+        given = {"symbol": symbol, "timeframe": timeframe, "source": self.store.source, "last": 260}
+        return price_chart(study, **(given | choices))
 
     def explore(self, symbol: str = "", timeframe: str = "15min", **choices: Any) -> Explorer:
         """Return a chart of a stored series with controls to choose another; `choices` are those of `Explorer`."""
@@ -173,6 +211,69 @@ class Workbench:
         return Explorer(
             study, list(dict.fromkeys(symbols)), list(dict.fromkeys(chosen)), source=self.store.source, **choices
         )
+
+    def screen(
+        self,
+        symbols: str | Sequence[str] = (),
+        *,
+        as_of: Bound = None,
+        top: int | None = None,
+        save: bool = False,
+        **changes: Any,
+    ) -> ScreenResult:
+        """Return the ranked list of what is stored, as of any moment; without symbols, of the whole universe.
+
+        A date alone is the end of that date in New York; without `as_of` it is now. `changes` overrule `[screen]` of
+        the settings: `weights={"1day": 1}`, `conditions={"gap": "open < low_1"}`, `gates={"price": "close > 10"}`,
+        `bars`, `trend_discount` and others. See `workbench.screening.rules`. `save` keeps the list in the database.
+        """
+        from workbench.screening.desk import screen_store
+
+        names = as_names(symbols) or list(self.universe)
+        result = screen_store(self.store, self._rule(changes), names, as_of=as_of, now=datetime.now(UTC), top=top)
+        if save:
+            self.db.save_screening_results(result.to_records())
+        return result
+
+    def screen_history(
+        self,
+        start: str | date | datetime,
+        end: str | date | datetime,
+        symbols: str | Sequence[str] = (),
+        *,
+        timeframe: str = "",
+        horizons: Sequence[int] = (1, 5, 20),
+        min_score: float | None = None,
+        progress: bool = True,
+        **changes: Any,
+    ) -> ScreenHistory:
+        """Return every hit of the screen in `[start, end)`, and what price did over the next bars, by condition.
+
+        Bars are counted on the clock of `timeframe`, the shortest of the rule that is stored unless given. The total
+        is hit where it reaches `min_score`, else the rule's `alert_score`. `changes` are those of `screen`. How hits
+        are counted, and what the figures mean, is in `workbench.screening.history`.
+        """
+        from workbench.screening.desk import screen_store_history
+
+        names = as_names(symbols) or list(self.universe)
+        with tqdm(disable=not progress, unit="symbols", desc="screen", total=len(names)) as bar:
+            return screen_store_history(
+                self.store,
+                self._rule(changes),
+                names,
+                start,
+                end,
+                timeframe=timeframe,
+                horizons=horizons,
+                min_score=min_score,
+                on_group=lambda done: bar.update(done - bar.n),
+            )
+
+    def _rule(self, changes: Mapping[str, Any] | None = None) -> Rule:
+        """Return the rule of the settings, with some changes."""
+        from workbench.screening.rules import parse_rule
+
+        return parse_rule(self.settings.screen, self.indicators.suite, **(changes or {}))
 
     @cached_property
     def universe(self) -> Universe:
