@@ -14,14 +14,11 @@ half the real speed in the first case, and only ten times faster in the second.
 
 from __future__ import annotations
 
-import json
 import math
-import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import date, datetime
 from pathlib import Path
@@ -30,11 +27,7 @@ from zoneinfo import ZoneInfo
 from exchange_calendars import get_calendar
 
 from tests.benchmarks.gateway import synthetic
-from tests.ib.strict import Account, CountingRulebook
-from workbench.gateway.clock import GatewayClock
-from workbench.gateway.pending import Latency
-from workbench.gateway.serving import serve
-from workbench.gateway.simulated import SimulatedTape
+from tests.ib.strict import strict_process
 from workbench.ib.backfill import plan_backfill
 from workbench.ib.connection import IBDataManager
 from workbench.ib.dial import IBConnectionConfig
@@ -120,40 +113,10 @@ def universe_of(symbols: int) -> Universe:
     )
 
 
-@contextmanager
-def strict_process(case: Case) -> Iterator[tuple[int, list[Account]]]:
-    """Run the gateway in another process; when it ends, its account is in the list."""
-    command = [sys.executable, "-m", "tests.benchmarks.backfill", "serve"]
-    command += [str(case.symbols), str(case.speed), str(case.s_per_1000_bars)]
-    process = subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True)
-    assert process.stdout is not None
-    told: list[Account] = []
-    try:
-        yield int(process.stdout.readline()), told
-    finally:
-        out, _ = process.communicate()
-        told.append(Account(**json.loads(out)))
-
-
-def run_gateway(symbols: int, speed: float, s_per_1000_bars: float) -> None:
-    """Serve until standard input ends, then print what was asked and refused."""
-    account = Account()
-    serve(
-        SimulatedTape(1, start=int(START), market=synthetic(symbols)),
-        GatewayClock(START, speed),
-        port=0,
-        on_ready=lambda _, port: print(port, flush=True),
-        until_stdin_closes=True,
-        rulebook=CountingRulebook(account),
-        latency=Latency(per_1000_bars_s=s_per_1000_bars),
-    )
-    told = {"history": [at for at, _ in account.history], "heads": account.heads, "messages": account.messages}
-    print(json.dumps(told | {"refusals": account.refusals}))
-
-
 def taken(case: Case) -> Taken:
     """Backfill into an empty store and return what it took."""
-    with tempfile.TemporaryDirectory() as folder, strict_process(case) as (port, told):
+    served = strict_process(START, case.speed, case.s_per_1000_bars, case.symbols)
+    with tempfile.TemporaryDirectory() as folder, served as (port, told):
         universe = universe_of(case.symbols)
         store = HistoricalDataManager(Path(folder), universe=universe)
         config = IBConnectionConfig(port=port, gateway_speed=case.speed)
@@ -184,7 +147,4 @@ def main() -> None:
 
 
 if __name__ == "__main__":
-    if sys.argv[1:2] == ["serve"]:
-        run_gateway(int(sys.argv[2]), float(sys.argv[3]), float(sys.argv[4]))
-    else:
-        main()
+    main()

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import json
+import subprocess
+import sys
 from collections import Counter
 from collections.abc import Hashable, Iterator
 from contextlib import contextmanager
@@ -14,7 +17,8 @@ from workbench.gateway.requests import HeadTimestampRequest, HistoricalRequest, 
 from workbench.gateway.rulebook import Rulebook
 from workbench.gateway.rules import RULES, Asked
 from workbench.gateway.server import GatewayServer
-from workbench.gateway.serving import running
+from workbench.gateway.serving import running, serve
+from workbench.gateway.simulated import SimulatedTape
 from workbench.gateway.tape import Tape
 
 
@@ -67,3 +71,47 @@ def strict_gateway(
     options = {"latency": latency} if latency else {}
     with running(tape, GatewayClock(start, speed), rulebook=CountingRulebook(account), **options) as gateway:  # type: ignore[arg-type]
         yield gateway, account
+
+
+@contextmanager
+def strict_process(
+    start: float, speed: float = 1.0, s_per_1000_bars: float = 0.0, symbols: int = 0
+) -> Iterator[tuple[int, list[Account]]]:
+    """Run such a gateway in a process of its own, as users do: neither side takes the other's time.
+
+    Its market is that of the default universe, or of so many synthetic symbols. When it ends, its account is in the
+    list, of its requests the times only.
+    """
+    options = map(str, (start, speed, s_per_1000_bars, symbols))
+    process = subprocess.Popen(
+        [sys.executable, "-m", "tests.ib.strict", *options], stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True
+    )
+    assert process.stdout is not None
+    told: list[Account] = []
+    try:
+        yield int(process.stdout.readline()), told
+    finally:
+        out, _ = process.communicate()
+        told.append(Account(**json.loads(out)))
+
+
+def run_gateway(start: float, speed: float, s_per_1000_bars: float, symbols: int) -> None:
+    """Serve until standard input ends, then print what was asked and refused."""
+    from tests.benchmarks.gateway import synthetic
+
+    account, market = Account(), {"market": synthetic(symbols)} if symbols else {}
+    serve(
+        SimulatedTape(1, start=int(start), **market),
+        GatewayClock(start, speed),
+        port=0,
+        on_ready=lambda _, port: print(port, flush=True),
+        until_stdin_closes=True,
+        rulebook=CountingRulebook(account),
+        latency=Latency(per_1000_bars_s=s_per_1000_bars),
+    )
+    told = {"history": [at for at, _ in account.history], "heads": account.heads, "messages": account.messages}
+    print(json.dumps(told | {"refusals": account.refusals}))
+
+
+if __name__ == "__main__":
+    run_gateway(float(sys.argv[1]), float(sys.argv[2]), float(sys.argv[3]), int(sys.argv[4]))

@@ -13,7 +13,7 @@ import pytest
 from tests.ib.test_pacing import ask, keeps_ibs_limits
 from workbench.errors import StoreError
 from workbench.ib.budget import Budget, Clock, DatabaseLedger, Ledger, MemoryLedger
-from workbench.ib.pacing import COOL_DOWN_S, Ask, Granted, Pacer, limits_for
+from workbench.ib.pacing import COOL_DOWN_S, Ask, Booking, Granted, Pacer, limits_for
 from workbench.store.database import DatabaseManager
 
 GATEWAY, ACCOUNT = "127.0.0.1:7497", "DU1234567"
@@ -47,14 +47,25 @@ def small(count: int, start: int = 0) -> list[Ask]:
     return [ask(f"S{number}") for number in range(start, start + count)]
 
 
-def test_every_ledger_keeps_the_windows_and_the_places(ledger: Ledger) -> None:
-    first = ledger.grant(small(45), [], at(1000.0))
-    second = ledger.grant(small(20, 45), [it.token for it in first.bookings.values()], at(1010.0))
+def let_go(ledger: Ledger, asks: Sequence[Ask], now: float, until: float) -> tuple[list[Booking], float]:
+    """Let go in time what may; return that, and when the next may."""
+    bookings, left = list[Booking](), list(asks)
+    while left and now < until:
+        granted = ledger.grant(left, [], at(now))
+        bookings += granted.bookings.values()
+        left = [one for place, one in enumerate(left) if place not in granted.bookings]
+        now = granted.again
+    return bookings, now
 
-    assert len(first.bookings) == 45
-    assert len(second.bookings) == 15
-    assert second.again == pytest.approx(1601.0)
-    assert len(ledger.grant(small(20, 45), [], at(1601.0)).bookings) == 20
+
+def test_every_ledger_keeps_the_windows_and_the_places(ledger: Ledger) -> None:
+    first, _ = let_go(ledger, small(45), 1000.0, 1010.0)
+    ledger.grant([], [it.token for it in first], at(1009.0))
+    second, again = let_go(ledger, small(20, 45), 1010.0, 1100.0)
+
+    assert (len(first), len(second)) == (45, 15)
+    assert again == pytest.approx(1601.0)
+    assert len(let_go(ledger, small(20, 45), 1601.0, 1605.0)[0]) == 20
 
 
 def test_a_violation_cools_every_ledger_down(ledger: Ledger) -> None:
@@ -82,11 +93,10 @@ def test_a_ledger_in_the_database_is_shared_by_who_uses_the_same_account(databas
 
 def test_the_places_of_a_killed_process_come_back(database: DatabaseManager) -> None:
     longer = [ask(f"S{number}", seconds=900) for number in range(60)]
-    shared(database).grant(longer[:45], [], at(1000.0))
-    shared(database).grant(longer[:5], [], at(1002.0))
+    assert len(let_go(shared(database), longer[:50], 1000.0, 1002.0)[0]) == 50
 
     assert not shared(database).grant(longer[50:], [], at(1010.0)).bookings
-    assert len(shared(database).grant(longer[50:], [], at(1076.0)).bookings) == 10
+    assert len(let_go(shared(database), longer[50:], 1078.0, 1079.0)[0]) == 10
 
 
 def test_what_no_limit_looks_at_any_more_is_swept(database: DatabaseManager) -> None:
@@ -102,9 +112,9 @@ def test_what_no_limit_looks_at_any_more_is_swept(database: DatabaseManager) -> 
 
 def test_bookings_from_before_the_clock_was_set_back_are_swept(database: DatabaseManager) -> None:
     ledger = shared(database)
-    ledger.grant(small(45), [], at(1_000_000.0))
+    let_go(ledger, small(45), 1_000_000.0, 1_000_010.0)
 
-    assert len(ledger.grant(small(45), [], at(1000.0)).bookings) == 45
+    assert len(let_go(ledger, small(45), 1000.0, 1010.0)[0]) == 45
 
 
 class Noting:
@@ -138,8 +148,7 @@ def test_whoever_waits_goes_when_the_window_has_room(ledger: Ledger) -> None:
 
 
 def test_no_more_than_fifty_hold_a_place(ledger: Ledger) -> None:
-    unhurried = 20.0  # a place is held for seconds, however busy the machine
-    budget, inside, most = Budget(ledger, speed=unhurried), 0, 0
+    budget, inside, most = Budget(ledger, speed=SPEED), 0, 0
 
     async def one(number: int) -> None:
         nonlocal inside, most

@@ -150,15 +150,26 @@ def test_longer_bars_are_limited_by_nothing_but_messages_and_places(seconds: int
     pacer.release([booking.token for booking in first.bookings.values()])
     second = pacer.grant(asked, first.again)
 
-    assert len(first.bookings) == len(second.bookings) == 45
-    assert first.again == pytest.approx(1.25)
+    assert len(first.bookings) == len(second.bookings) == 8
+    assert first.again == pytest.approx(0.22)
 
 
-def test_the_message_rate_is_half_the_market_data_lines() -> None:
-    asked = [ask(seconds=60)] * 500
+@pytest.mark.parametrize(("lines", "a_second"), [(2, 2), (20, 9), (100, 45), (400, 180)])
+@pytest.mark.parametrize("messages", [1, 2])
+def test_the_message_rate_is_half_the_market_data_lines_but_for_a_tenth(
+    lines: int, a_second: int, messages: int
+) -> None:
+    asked = [ask(seconds=60, rest=str(n), messages=messages) for n in range(1000)]
 
-    assert len(Pacer(limits_for(400), places=999).grant(asked, 0.0).bookings) == 180
-    assert len(Pacer(limits_for(400), places=999).grant([ask("A", messages=2, seconds=60)] * 500, 0.0).bookings) == 90
+    sent = sent_all(Pacer(limits_for(lines), places=999), [(asked[: 4 * a_second], 0.0)])
+
+    assert most(sent, 1.25) * messages in (a_second - 1, a_second)
+
+
+def test_messages_go_in_small_bunches() -> None:
+    sent = sent_all(Pacer(), [([ask(seconds=60, rest=str(n)) for n in range(200)], 0.0)])
+
+    assert most(sent, 0.2) == 8
 
 
 def test_no_more_than_fifty_are_under_way() -> None:

@@ -14,7 +14,7 @@ from __future__ import annotations
 import math
 from collections import defaultdict, deque
 from collections.abc import Callable, Collection, Hashable, Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import NamedTuple
 from uuid import uuid4
 
@@ -30,6 +30,9 @@ MARKET_DATA_LINES = 100
 _SPARE_MESSAGES = 0.1
 """The share of the message rate that is left to what is not booked: questions for the time, cancels, subscriptions."""
 _MESSAGES_MARGIN_S = 0.25
+_BUNCH, _BUNCH_S, _BUNCH_MARGIN_S = 0.18, 0.2, 0.02
+"""The share of a second's messages that goes at once, and for how long that is it: many at once keep a gateway busy, so
+that the last of them are late by that alone."""
 _MANY = 1000
 
 
@@ -101,7 +104,8 @@ def limits_for(lines: int = MARKET_DATA_LINES) -> tuple[Limit, ...]:
     """Return all limits that have a window, for an account of so many market data lines."""
     booked = max(2, math.floor(messages_a_second(lines) * (1 - _SPARE_MESSAGES)))
     rate = Limit("messages", booked, 1.0, lambda _: "all", lambda ask: ask.messages, _MESSAGES_MARGIN_S)
-    return (*SMALL_BAR_LIMITS, LIVE_LIMIT, rate)
+    bunch = replace(rate, count=max(2, math.floor(booked * _BUNCH)), window_s=_BUNCH_S, margin_s=_BUNCH_MARGIN_S)
+    return (*SMALL_BAR_LIMITS, LIVE_LIMIT, rate, bunch)
 
 
 def cold_until(now: float) -> float:

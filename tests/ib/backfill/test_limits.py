@@ -11,7 +11,7 @@ import pandas as pd
 import pytest
 
 from tests.ib.conftest import at
-from tests.ib.strict import strict_gateway
+from tests.ib.strict import strict_gateway, strict_process
 from workbench.errors import RequestTimeout, UnknownContract
 from workbench.gateway.clock import GatewayClock
 from workbench.gateway.pending import Latency
@@ -34,15 +34,15 @@ def tape() -> SimulatedTape:
 def test_a_universe_takes_the_fewest_requests_and_breaks_no_rule(tmp_path: Path) -> None:
     """501 sessions: 13 000 quarters are three requests of 5 000, the others one each; fifty messages a second."""
     symbols, store = SYMBOLS[:16], HistoricalDataManager(tmp_path)
-    latency = Latency(per_1000_bars_s=1.0)  # both sides share this process: answers at once would make bursts of pauses
     with (
-        strict_gateway(tape(), START, latency=latency) as (gateway, account),
-        IBDataManager(IBConnectionConfig(gateway.host, gateway.port)) as ib,
+        strict_process(START, s_per_1000_bars=0.2) as (port, told),
+        IBDataManager(IBConnectionConfig(port=port)) as ib,
     ):
         report = download_historical_universe(
             ib, store, symbols, ["15min", "1hour", "4hour", "1day"], since="2024-11-21", progress=False
         )
 
+    (account,) = told
     assert not report.failed
     assert account.refusals == []
     assert len(account.history) == 16 * (3 + 1 + 1 + 1)
