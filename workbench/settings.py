@@ -18,6 +18,15 @@
     sma_100 = {}
     fast = { function = "EMA", timeperiod = 9 }
 
+    [screen]                # what is not said is as usual; see workbench.screening.rules
+    weights = { 1day = 0.6, 1hour = 0.4 }
+    alert_score = 60
+    [screen.conditions]     # beside the usual ones, or other than usual; false switches one off
+    stretched = { within = 5 }
+    gap = { long = "open < low_1", short = "open > high_1", points = 20, timeframes = ["1day"] }
+    [screen.gates]
+    price = "close >= 10"
+
 In the environment: WORKBENCH_DATA_DIR, WORKBENCH_IB__PORT, WORKBENCH_GATEWAY__SPEED and so on.
 
 The project's folder is the nearest one, from the working folder upwards, that holds a `workbench.toml` or a
@@ -97,6 +106,7 @@ class Settings(BaseSettings):
     ib: IBSettings = IBSettings()
     gateway: GatewaySettings = GatewaySettings()
     indicators: dict[str, Any] = Field(default_factory=dict)
+    screen: dict[str, Any] = Field(default_factory=dict)
     data_dir: Path = Path("data")
     notebooks_dir: Path = Path("notebooks")
     runs_dir: Path = Path("papermill_runs")

@@ -6,7 +6,21 @@ import sys
 
 import typer
 
-from workbench.cli import check, closing, data, doctor, exchanging, gateway, keeping, live, notebooks, store
+from workbench.cli import (
+    check,
+    closing,
+    data,
+    db,
+    doctor,
+    exchanging,
+    gateway,
+    keeping,
+    live,
+    notebooks,
+    screen,
+    store,
+    universe,
+)
 from workbench.cli.base import FAILED, INTERRUPTED, UNUSABLE, app
 from workbench.errors import InvalidInput, WorkbenchError
 
@@ -15,6 +29,7 @@ __all__ = [
     "check",
     "closing",
     "data",
+    "db",
     "doctor",
     "exchanging",
     "gateway",
@@ -22,7 +37,9 @@ __all__ = [
     "live",
     "main",
     "notebooks",
+    "screen",
     "store",
+    "universe",
 ]
 
 

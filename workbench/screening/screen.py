@@ -43,8 +43,8 @@ class ScreenResult:
     def __repr__(self) -> str:
         out, unknown = self.shut["symbol"].nunique(), self.lacking["symbol"].nunique()
         return (
-            f"{len(self.table)} of {self.count} symbols and sides as of {self.as_of:%Y-%m-%d %H:%M} UTC; "
-            f"gates keep {out} symbols out, of {unknown} something is not known"
+            f"{len(self.table)} rows of {self.count} symbols as of {self.as_of:%Y-%m-%d %H:%M} UTC; "
+            f"gates keep {out} out, of {unknown} something is not known"
         )
 
     def _repr_html_(self) -> str:
@@ -141,7 +141,7 @@ def rank(
         for (row, number), held in zip(chosen, reasons, strict=True) for timeframe, name, since in held
     ]  # fmt: skip
     found = pd.DataFrame(rows, columns=REASON_COLUMNS)
-    return ScreenResult(as_of, 2 * len(symbols), table, found, _shut(rule, symbols, judged, scores), lacking)
+    return ScreenResult(as_of, len(symbols), table, found, _shut(rule, symbols, judged, scores), lacking)
 
 
 Held = list[tuple[str, str, datetime]]
