@@ -61,6 +61,11 @@ def feed(aggregator: RealtimeBarAggregator, symbol: str, bars: pd.DataFrame) -> 
     return done
 
 
+def rows(symbol: str, bars: pd.DataFrame) -> list[tuple]:  # type: ignore[type-arg]
+    stamps = bars.index.as_unit("s").asi8.tolist()
+    return list(zip([symbol] * len(bars), stamps, *(bars[name].tolist() for name in COLUMNS), strict=True))
+
+
 def minute(stamp: datetime, **changes: float) -> dict[str, object]:
     bar = {"open": 10.0, "high": 11.0, "low": 9.0, "close": 10.5, "volume": 100.0, "average": 10.2, "bar_count": 3}
     return {"timestamp": stamp, **bar, **changes}
@@ -98,6 +103,33 @@ def test_one_at_a_time_equals_all_at_once(day: datetime, seed: int, quiet: float
         assert told == batch.index.as_unit("s").asi8.tolist()
 
 
+@settings(max_examples=25, deadline=None)
+@given(
+    day=st.sampled_from([FULL_DAY, HALF_DAY]),
+    seed=st.integers(0, 10_000),
+    quiet=st.sampled_from([0.0, 0.3, 0.95]),
+    missing=st.sampled_from([0.0, 0.05, 0.5]),
+    batch=st.integers(1, 40),
+)
+def test_a_batch_of_many_symbols_is_its_bars_one_by_one(
+    day: datetime, seed: int, quiet: float, missing: float, batch: int
+) -> None:
+    symbols = {name: five_seconds(day, seed=seed + number, quiet=quiet, missing=missing).iloc[:900]
+               for number, name in enumerate(("AAPL", "MSFT", "SPX"))}  # fmt: skip
+    ticks = sorted((row for name, bars in symbols.items() for row in rows(name, bars)), key=lambda row: row[1])
+    ticks += ticks[-5:]  # repeated ones
+    single, many = RealtimeBarAggregator(), RealtimeBarAggregator()
+
+    one_by_one = [bar for row in ticks for bar in single.add(*row)]
+    by_batches = [bar for at in range(0, len(ticks), batch) for bar in many.add_all(ticks[at : at + batch])]
+
+    assert by_batches == one_by_one
+    assert many.late == single.late
+    for name in symbols:
+        for timeframe in LONGER:
+            assert_frame_equal(many.get_bars(name, timeframe), single.get_bars(name, timeframe), check_exact=True)
+
+
 @settings(max_examples=15, deadline=None)
 @given(seed=st.integers(0, 10_000), cut=st.integers(0, 4600), missing=st.sampled_from([0.0, 0.2]))
 def test_the_forming_bar_is_what_has_come_so_far(seed: int, cut: int, missing: float) -> None:
@@ -124,6 +156,25 @@ def test_a_rebuilt_session_equals_one_whose_bars_came_in_order(seed: int, late: 
     assert out_of_order.late.pop() == LateBar("AAPL", int(bars.index[late].timestamp()))
     for timeframe in LONGER:
         assert_frame_equal(in_order.get_bars("AAPL", timeframe), out_of_order.get_bars("AAPL", timeframe))
+
+
+@settings(max_examples=15, deadline=None)
+@given(
+    day=st.sampled_from([FULL_DAY, HALF_DAY, AFTER_DST]),
+    seed=st.integers(0, 10_000),
+    cut=st.integers(1, 2500),
+    missing=st.sampled_from([0.0, 0.1]),
+)
+def test_a_restored_state_carries_on_as_if_never_stopped(day: datetime, seed: int, cut: int, missing: float) -> None:
+    bars = five_seconds(day, seed=seed, missing=missing)
+    never_stopped, restored = RealtimeBarAggregator(1000), RealtimeBarAggregator(1000)
+    never_stopped.add_all(rows("AAPL", bars))
+
+    restored.rebuild("AAPL", bars.iloc[:cut], bars.index[min(cut, len(bars)) - 1].timestamp() + 5)
+    restored.add_all(rows("AAPL", bars.iloc[cut:]))
+
+    for timeframe in LONGER:
+        assert_frame_equal(restored.get_bars("AAPL", timeframe), never_stopped.get_bars("AAPL", timeframe))
 
 
 def test_volume_count_open_and_close_are_neither_created_nor_lost() -> None:
@@ -322,6 +373,24 @@ def test_a_bar_that_cannot_be_is_refused_and_changes_nothing(changes: dict[str, 
     assert len(aggregator.get_bars("AAPL", "1min")) == 1
 
 
+@pytest.mark.parametrize(
+    ("place", "value"),
+    [(2, nan), (3, 9.5), (3, inf), (4, 0.0), (4, -1.0), (4, nan), (5, 12.0), (5, nan), (6, inf), (1, 2)],
+)
+def test_a_bar_that_cannot_be_is_refused_within_a_batch_too(place: int, value: float) -> None:
+    begin, _ = session(FULL_DAY)
+    good = [("AAPL", begin + 5 * number, 10.0, 11.0, 9.0, 10.0, 5.0, 10.0, 3.0) for number in range(4)]
+    bad = list(good[2])
+    bad[place] = begin + 12 if place == 1 else value
+    aggregator, expected = RealtimeBarAggregator(), RealtimeBarAggregator()
+    expected.add_all(good[:2])
+
+    with pytest.raises(InvalidBars):
+        aggregator.add_all([*good[:2], tuple(bad)])
+
+    assert_frame_equal(aggregator.get_bars("AAPL", "1min"), expected.get_bars("AAPL", "1min"))
+
+
 def test_quotes_have_neither_volume_nor_count() -> None:
     aggregator = RealtimeBarAggregator()
     begin, _ = session(FULL_DAY)
@@ -372,3 +441,45 @@ def test_real_seconds_as_the_stream_tells_them_give_the_bars_of_the_trades(real_
         assert len(live) >= len(expected) > 0
         traded = live[live["volume"] > 0]
         assert_frame_equal(traded[list(COLUMNS[:5])], expected[list(COLUMNS[:5])], check_exact=True, check_freq=False)
+
+
+def test_history_takes_the_place_of_earlier_sessions_that_were_built_and_leaves_the_newest() -> None:
+    yesterday, today = five_seconds(datetime(2026, 11, 19)), five_seconds(FULL_DAY)  # noqa: DTZ001
+    history = aggregate_bars(pd.concat([yesterday, today]), "15min")[list(COLUMNS)]
+    aggregator = RealtimeBarAggregator()
+    feed(aggregator, "AAPL", pd.concat([yesterday.iloc[1000:], today.iloc[: 12 * 40]]))
+    built = aggregator.get_bars("AAPL", "15min")
+
+    aggregator.seed("AAPL", "15min", history + 1.0)
+    aggregator.seed("AAPL", "15min", history)
+
+    bars = aggregator.get_bars("AAPL", "15min")
+    assert_frame_equal(bars[list(COLUMNS)].iloc[:26], history.iloc[:26], check_exact=True)
+    assert_frame_equal(bars.iloc[26:], built.iloc[-3:])
+
+
+def test_history_that_ends_early_leaves_what_was_built_after_it() -> None:
+    days = [five_seconds(datetime(2026, 11, day)) for day in (18, 19, 20)]  # noqa: DTZ001
+    history = aggregate_bars(days[0], "1hour")[list(COLUMNS)]
+    aggregator = RealtimeBarAggregator()
+    feed(aggregator, "AAPL", pd.concat([days[1], days[2].iloc[:900]]))
+    built = aggregator.get_bars("AAPL", "1hour")
+
+    aggregator.seed("AAPL", "1hour", history)
+
+    bars = aggregator.get_bars("AAPL", "1hour")
+    assert_frame_equal(bars.iloc[7:], built)
+    assert bars.index.is_unique
+    assert bars.index.is_monotonic_increasing
+
+
+def test_a_session_is_made_anew_whole_when_more_bars_are_there_than_are_kept() -> None:
+    yesterday, today = five_seconds(datetime(2026, 11, 19)), five_seconds(FULL_DAY)  # noqa: DTZ001
+    aggregator = RealtimeBarAggregator(100)
+    aggregator.seed("AAPL", "1min", aggregate_bars(yesterday, "1min")[list(COLUMNS)])
+    feed(aggregator, "AAPL", today.iloc[: 12 * 50])
+    before = aggregator.get_bars("AAPL", "1min")
+
+    aggregator.rebuild("AAPL", today.iloc[: 12 * 50], today.index[12 * 50].timestamp())
+
+    assert_frame_equal(aggregator.get_bars("AAPL", "1min"), before)

@@ -199,8 +199,7 @@ class Recorder:
 
     def _aggregate(self, bars: list[LiveBar]) -> None:
         with self.lock:
-            for bar in bars:
-                self._aggregator.add(*bar)
+            self._aggregator.add_all(bars)
             self._stale.update({one.symbol: one.timestamp for one in self._aggregator.late})
             self._aggregator.late.clear()
 
