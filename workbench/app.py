@@ -59,9 +59,6 @@ if TYPE_CHECKING:
 
     from workbench.display.charts import Chart
     from workbench.display.explorer import Explorer
-    from workbench.screening.history import ScreenHistory
-    from workbench.screening.rules import Rule
-    from workbench.screening.screen import ScreenResult
     from workbench.display.live import LiveChart, LiveFeed
     from workbench.screening.history import ScreenHistory
     from workbench.screening.rules import Rule
