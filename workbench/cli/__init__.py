@@ -30,6 +30,7 @@ __all__ = [
     "closing",
     "data",
     "db",
+    "db",
     "doctor",
     "exchanging",
     "gateway",

@@ -37,8 +37,9 @@ class DatabaseManager:
 
     `url` is a SQLAlchemy URL such as `sqlite:///data/trading.db` or `postgresql+psycopg://…`. Its password never
     appears in an error or a repr. Timestamps go in and come out with their zone, UTC. What fails for a reason that
-    passes (a lock, a server that restarts) is tried again for ten seconds. Raises `InvalidSettings` for a URL that is
-    none, `StoreError` when the database does not answer. With `upgrade=False` its schema is left as it is.
+    passes (a lock, a server that restarts) is tried again for ten seconds. `applied` are the revisions that opening it
+    has brought; with `upgrade=False` nothing is made or changed. Raises `InvalidSettings` for a URL that is none,
+    `StoreError` when the database does not answer.
     """
 
     def __init__(self, url: str, *, upgrade: bool = True) -> None:
@@ -46,11 +47,8 @@ class DatabaseManager:
         self._shown = parsed.set(query={}).render_as_string(hide_password=True)
         self._secrets = secrets_of(parsed)
         with self._translated("could not be opened"):
-            self._engine = make_engine(parsed)
-            if upgrade:
-                self._retried(lambda: schema.upgrade(self._engine, self._shown))
-            else:
-                self._engine.connect().close()
+            self._engine = make_engine(parsed, create=upgrade)
+            self.applied = self._retried(self._upgrade) if upgrade else []
 
     def __repr__(self) -> str:
         return f"DatabaseManager({self._shown})"
@@ -63,14 +61,14 @@ class DatabaseManager:
     ) -> None:
         self.close()
 
+    @property
+    def url(self) -> str:
+        """Where it is, without the password and without options, one of which may be a secret."""
+        return self._shown
+
     def close(self) -> None:
         """Close all connections."""
         self._engine.dispose()
-
-    def upgrade(self) -> list[str]:
-        """Bring the schema to the newest revision; return the revisions that were applied."""
-        with self._translated("could not be upgraded"):
-            return self._retried(lambda: schema.upgrade(self._engine, self._shown))
 
     def schema_status(self) -> schema.SchemaStatus:
         """Return the revision of the schema, what is pending, and how many rows each table has."""
@@ -223,6 +221,9 @@ class DatabaseManager:
             begun = self._retried(lambda: self._begun(reading=True))
             with begun as connection, begun.get_transaction():  # type: ignore[union-attr]
                 yield connection
+
+    def _upgrade(self) -> list[str]:
+        return schema.upgrade(self._engine, self._shown)
 
     def _begun(self, *, reading: bool) -> Connection:
         """Return a connection whose transaction has begun."""

@@ -52,8 +52,8 @@ def secrets_of(url: URL) -> list[str]:
     return [secret for secret in (str(url.password or ""), *hidden) if secret]
 
 
-def make_engine(url: URL) -> Engine:
-    """Return an engine with a pool of connections. Raises `StoreError` when its driver is not installed."""
+def make_engine(url: URL, *, create: bool) -> Engine:
+    """Return an engine with a pool of connections; `create` makes a SQLite file where none is. Raises `StoreError`."""
     is_sqlite = url.get_backend_name() == "sqlite"
     known = {} if is_sqlite or "connect_timeout" in url.query else {"connect_timeout": _CONNECT_S}
     try:
@@ -64,7 +64,10 @@ def make_engine(url: URL) -> Engine:
             f"the driver {url.drivername} cannot be used ({error}); write {_DRIVERS[url.get_backend_name()]}://…"
         ) from error
     if is_sqlite:
-        Path(str(url.database)).parent.mkdir(parents=True, exist_ok=True)
+        path = Path(str(url.database))
+        if not create and not path.exists():
+            raise StoreError(f"there is no database {path} yet; workbench db upgrade makes it")
+        path.parent.mkdir(parents=True, exist_ok=True)
         event.listen(engine, "connect", _prepare_sqlite)
         event.listen(engine, "begin", _begin_sqlite)
     return engine
