@@ -30,7 +30,6 @@ __all__ = [
     "closing",
     "data",
     "db",
-    "db",
     "doctor",
     "exchanging",
     "gateway",
