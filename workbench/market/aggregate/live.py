@@ -14,7 +14,7 @@ import pandas as pd
 from workbench.errors import InvalidBars, UnknownTimeframe
 from workbench.market.aggregate.clock import SessionClock
 from workbench.market.aggregate.forming import Forming
-from workbench.market.aggregate.ring import WIDTH, Ring
+from workbench.market.aggregate.ring import WIDTH, Ring, Rows
 from workbench.market.bars import COLUMNS, TIMESTAMP
 from workbench.market.coverage import as_utc
 from workbench.market.sessions import session_calendar
@@ -241,6 +241,11 @@ class RealtimeBarAggregator:
         level, stock = _level(timeframe), self._stocks.get(symbol)
         forming = self._forming(stock, level) if stock else None
         return ProvisionalBar(symbol, timeframe, *self._row(stock, forming, level)) if stock and forming else None
+
+    def complete_rows(self, symbol: str, timeframe: str) -> Rows:
+        """Return the complete bars that are kept, oldest first, as numbers: start, columns, received, expected."""
+        stock = self._stocks.get(symbol)
+        return np.empty((0, WIDTH)) if stock is None else stock.rings[_level(timeframe)].rows()
 
     def seed(self, symbol: str, timeframe: str, bars: pd.DataFrame) -> None:
         """Put complete bars before those of the newest session, so that `get_bars` reaches back to earlier sessions.
