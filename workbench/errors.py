@@ -35,9 +35,10 @@ Each class stands for one thing a caller can do about it. A message names the ca
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from datetime import datetime
 from pathlib import Path
-from typing import ClassVar
+from typing import Any, ClassVar
 
 
 class WorkbenchError(Exception):
@@ -80,34 +81,16 @@ class CorruptPart(StoreError):
     """A parquet part that cannot be read.
 
     `path` is the part. Its content is neither empty nor lost: nothing overwrites it. Reading it changes nothing; a
-    backfill puts it aside and fetches its period again.
+    repair keeps it aside and fetches its period again.
     """
 
     def __init__(self, path: Path, reason: str) -> None:
         self.path = path
+        timeframe = path.parent.stem.partition("-")[0]
         super().__init__(
-            f"{path} cannot be read ({reason}). Nothing was changed. To repair, fetch its period again; the backfill "
-            f"sets the unreadable file aside: workbench backfill {_repair(path)}. Where that says that nothing is "
-            "missing, move the file out of the store and run it again"
+            f"{path} cannot be read ({reason}). Nothing was changed. To repair, fetch its period again: "
+            f"workbench check '{path.parent.parent.name}' -t {timeframe} --fix keeps the file aside and does so"
         )
-
-
-def _repair(path: Path) -> str:
-    """Return the arguments of a backfill that fetch a part's period, a year or a month, again."""
-    timeframe, _, what_to_show = path.parent.stem.partition("-")
-    prices = f" --what-to-show {what_to_show}" if what_to_show else ""
-    return f"'{path.parent.parent.name}' -t {timeframe}{prices} {_period(path.stem)}"
-
-
-def _period(part: str) -> str:
-    """Return the bounds of a part's period; as instants, for a date would be the exchange's."""
-    year, _, month = part.partition("-")
-    if not (year.isdigit() and (month.isdigit() or not month)):
-        return "--since FIRST --until AFTER"
-    begin = int(year) * 12 + int(month or 1) - 1
-    end = begin + (1 if month else 12)
-    bounds = (("since", begin), ("until", end))
-    return " ".join(f"--{bound} {at // 12}-{at % 12 + 1:02d}-01T00:00Z" for bound, at in bounds)
 
 
 class BasisMismatch(StoreError):
@@ -208,8 +191,19 @@ class InvalidParameters(NotebookError, InvalidInput):
 
 
 class RunFailed(NotebookError):
-    """A cell failed or the kernel died. `output` is the executed notebook as far as it came."""
+    """A cell failed or the kernel died. `output` is the executed notebook as far as it came.
 
-    def __init__(self, message: str, *, output: Path) -> None:
-        self.output = output
+    `place` is the cell, as the notebook shows it; `error` what happened there; `figures` what was recorded before.
+    """
+
+    def __init__(
+        self,
+        message: str,
+        *,
+        output: Path,
+        place: str = "",
+        error: str = "",
+        figures: Mapping[str, Any] | None = None,
+    ) -> None:
+        self.output, self.place, self.error, self.figures = output, place, error, dict(figures or {})
         super().__init__(message)

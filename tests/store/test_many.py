@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import os
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
@@ -134,3 +135,22 @@ def test_lost_bars_are_an_error_where_they_are_asked_for(series: dict[str, Serie
     with pytest.raises(StoreError, match="were set aside"):
         many.scan(series)
     assert many.load(series, END, ALWAYS[1], ["close"]).height == 2 * 27 - 1
+
+
+def test_a_flipped_bit_is_an_error_that_names_the_file_never_another_price(series: dict[str, Series]) -> None:
+    expected, path = many.load(series, *ALWAYS, COLUMNS), series["SPY"].parts()[0].path
+    whole, errors = path.read_bytes(), 0
+
+    for number, at in enumerate(range(4, len(whole), len(whole) // 60)):
+        path.write_bytes(whole[:at] + bytes([whole[at] ^ 0x40]) + whole[at + 1 :])
+        os.utime(path, ns=(number, number))  # the clock of the file system may not tell such quick writes apart
+        for read in (lambda: many.load(series, *ALWAYS, COLUMNS), lambda: many.scan(series)):
+            try:
+                frame = read().lazy().select(expected.columns).collect()  # type: ignore[union-attr]
+                assert frame.sort("symbol", "timestamp").equals(expected.sort("symbol", "timestamp")), at
+            except CorruptPart as error:
+                errors += "2025-12.parquet" in str(error) and "workbench check 'SPY' -t 1min --fix" in str(error)
+            except pl.exceptions.PolarsError:  # of a scan: polars is stricter about footers
+                assert at > len(whole) // 4
+
+    assert errors > 60

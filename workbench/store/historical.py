@@ -158,8 +158,8 @@ class HistoricalDataManager:
         """Return the stored bars of many symbols as one polars frame: `symbol`, `timestamp` (UTC), the columns.
 
         Bounds are those of `load_bars`. The rows come symbol by symbol in the order asked for, each in the order of
-        time and as it was at one instant; a symbol of which nothing is stored has none. Checksums are not verified,
-        as `load_bars` does. Raises `CorruptPart`.
+        time and as it was at one instant; a symbol of which nothing is stored has none. A part's checksums are verified
+        when this process reads it for the first time. Raises `CorruptPart`.
         """
         from workbench.store import many
 
@@ -170,8 +170,9 @@ class HistoricalDataManager:
     def scan(self, symbols: str | Sequence[str], timeframe: str, *, what_to_show: str = "TRADES") -> pl.LazyFrame:
         """Return the stored bars of many symbols as one lazy polars frame with a column `symbol`.
 
-        Symbols of which nothing is stored are left out; with none at all, `StoreError`. polars reads the files when
-        the frame is collected: it does not check their checksums, and fails when months were folded in between.
+        Symbols of which nothing is stored are left out; with none at all, `StoreError`. All of them are read once, to
+        verify their checksums; polars reads the files when the frame is collected, and fails when months were folded in
+        between. Raises `CorruptPart`.
         """
         from workbench.store import many
 
@@ -239,17 +240,19 @@ class HistoricalDataManager:
         what_to_show: str = "TRADES",
         use_rth: bool = True,
         as_of: datetime | None = None,
+        pages: bool = False,
     ) -> SaveReport:
         """Put parts aside whose footers cannot be read, so that their periods are not covered and are fetched again.
 
         The files are kept under the names that the report gives. Until their bars are fetched again, reading that
-        period raises `CorruptPart`. The arguments are those of a backfill; `as_of` is its time.
+        period raises `CorruptPart`. The arguments are those of a backfill; `as_of` is its time. With `pages` all bars
+        are read, to find damage that the footers do not show.
         """
         series = self._series(symbol, timeframe, what_to_show)
-        if not series.has_unreadable():
+        if not (pages or series.has_unreadable()):
             return SaveReport()
         with series.lock():
-            report = series.set_aside(Provenance(source, what_to_show, use_rth), as_of)
+            report = series.set_aside(Provenance(source, what_to_show, use_rth), as_of, pages=pages)
         _warn_of(report)
         return report
 

@@ -1,6 +1,7 @@
 """Many series at once, read by polars in one scan: opening each file by itself takes several times as long.
 
-polars does not verify the checksums of pages, as reading a single series does; `workbench check` reads all of them.
+polars does not verify the checksums of pages, as reading a single series does. So each part is read once by what does,
+before polars reads it for the first time; a part that is replaced is another one.
 """
 
 from __future__ import annotations
@@ -13,7 +14,7 @@ import polars as pl
 import pyarrow as pa
 
 from workbench.market.bars import SCHEMA, TIMESTAMP
-from workbench.store.parts import ALWAYS, Part, PartChanged, read_info, refuse_lost
+from workbench.store.parts import Part, PartChanged, read_info, refuse_lost, verify
 from workbench.store.series import Series
 
 _SYMBOL = "symbol"
@@ -24,7 +25,7 @@ def scan(series: Mapping[str, Series]) -> pl.LazyFrame | None:
 
     Raises `CorruptPart` when a part of theirs cannot be read or has lost bars.
     """
-    parts = {symbol: one.whole_parts(*ALWAYS) for symbol, one in series.items()}
+    parts = {symbol: one.whole_parts() for symbol, one in series.items()}
     return _scan(parts) if any(parts.values()) else None
 
 
@@ -48,6 +49,7 @@ def _whole_parts(series: Series, begin: datetime, end: datetime) -> list[Part]:
     parts = series.parts(begin, end)
     for part in parts:
         refuse_lost(part, read_info(part), begin, end)
+        verify(part)
     return parts
 
 

@@ -97,6 +97,8 @@ def _open(part: Part) -> pa.NativeFile:
     except FileNotFoundError:
         raise PartChanged from None
     except OSError as error:
+        if part.content.is_dir():
+            raise CorruptPart(part.path, "it is a folder") from error
         raise StoreError(f"{part.path} cannot be opened: {error}") from error
 
 
@@ -160,6 +162,15 @@ def read_whole(part: Part) -> pa.Table:
         return _rows(parquet, COLUMNS, *ALWAYS)
 
 
+@lru_cache(maxsize=65_536)
+def verify(part: Part) -> None:
+    """Read all of a part once, whose pages carry checksums, for readers that do not look at them.
+
+    Raises as `read_whole` does.
+    """
+    read_whole(part)
+
+
 def recall(part: Part) -> pa.Table:
     """Return all that a part holds, from memory when this process wrote these very bytes. Raises as `read_whole`."""
     with opened(part) as file:
@@ -194,7 +205,10 @@ def _info(part: Part, parquet: pq.ParquetFile, *, edges: bool) -> PartInfo:
 def _edge(metadata: pq.FileMetaData, group: int) -> tuple[datetime, datetime]:
     """Return the first and the last bar start of a row group; -1 is the last group."""
     statistics = metadata.row_group(group % metadata.num_row_groups).column(0).statistics
-    return statistics.min, statistics.max
+    try:
+        return statistics.min, statistics.max
+    except (AttributeError, OverflowError) as error:
+        raise pa.ArrowInvalid(f"its footer does not tell its first and last bar: {error}") from error
 
 
 def _groups(metadata: pq.FileMetaData, begin: datetime, end: datetime) -> list[int]:

@@ -37,6 +37,7 @@ from workbench.store.parts import (
     refuse_lost,
     stamps_of,
     sweep,
+    verify,
     write_part,
 )
 from workbench.store.seriesinfo import SeriesInfo, told_by
@@ -97,11 +98,16 @@ class Series(PartFolder):
         """Tell whether some part has a footer that cannot be read."""
         return any(info is None for _, info in self.told(_readable))
 
-    def whole_parts(self, begin: datetime, end: datetime) -> list[Part]:
-        """Return the parts that may hold bars of `[begin, end)`. Raises `CorruptPart` when some were lost there."""
-        told = self.told(read_info, begin, end)
+    def whole_parts(self) -> list[Part]:
+        """Return the parts after reading all of them. Raises `CorruptPart` when one is damaged or bars are lost."""
+
+        def verified(part: Part) -> PartInfo:
+            verify(part)
+            return read_info(part)
+
+        told = self.told(verified)
         for part, info in told:
-            refuse_lost(part, info, begin, end)
+            refuse_lost(part, info, *ALWAYS)
         return [part for part, _ in told]
 
     def info(self) -> SeriesInfo:
@@ -200,13 +206,19 @@ class Series(PartFolder):
         self._put(changed, gone)
         return dropped
 
-    def set_aside(self, provenance: Provenance, as_of: datetime | None = None) -> SaveReport:
+    def set_aside(self, provenance: Provenance, as_of: datetime | None = None, *, pages: bool = False) -> SaveReport:
         """Put parts aside whose footers cannot be read, and say in their place that their bars are lost.
 
-        `as_of` is when they were written at the latest, where the files' own times do not tell.
+        `as_of` is when they were written at the latest, where the files' own times do not tell. With `pages` all bars
+        are read, and parts go aside whose footers are whole but not their pages.
         """
         self._tidy()
-        return self._set_all_aside([part for part in self.parts() if _readable(part) is None], provenance, as_of)
+        known = [(part, _readable(part)) for part in self.parts()]
+        report = self._set_all_aside([part for part, info in known if info is None], provenance, as_of)
+        for part, info in known if pages else ():
+            if info is not None:
+                report += SaveReport(set_aside=self._read_or_set_aside(part, provenance)[1])
+        return report
 
     def _set_all_aside(self, unreadable: Sequence[Part], provenance: Provenance, as_of: datetime | None) -> SaveReport:
         return SaveReport(set_aside=tuple(self._set_aside(part, provenance, None, as_of) for part in unreadable))

@@ -29,6 +29,8 @@ class SeriesInfo:
     gateway_version: str = ""
     use_rth: bool = True
     volume_unit: str = ""
+    lost: Coverage = Coverage()  # noqa: RUF009  a value
+    """What could not be read, was set aside, and has not been fetched again."""
     problem: str = ""
     """Why some of it cannot be read, or nothing."""
 
@@ -54,5 +56,6 @@ def told_by(series: SeriesInfo, parts: Sequence[tuple[Part, PartInfo]]) -> Serie
         gateway_version=newest.gateway_version,
         use_rth=newest.provenance.use_rth,
         volume_unit=newest.provenance.volume_unit,
+        lost=lost,
         problem="; ".join(f"bars of {span} could not be read, fetch them again" for span in lost),
     )

@@ -242,7 +242,7 @@ def test_a_part_that_cannot_be_read_is_set_aside_named_and_fetched_again(
     whole = part.read_bytes()
     broken = whole[:1000] if where == "end" else whole[:4] + bytes(byte ^ 255 for byte in whole[4:60]) + whole[60:]
     part.write_bytes(broken)
-    with pytest.raises(CorruptPart, match="workbench backfill 'AAPL' -t 1day --since 2026-01-01T00:00Z --until 2027"):
+    with pytest.raises(CorruptPart, match="workbench check 'AAPL' -t 1day --fix"):
         store.load_bars("AAPL", "1day")
 
     report = fill(["AAPL", "SPY"], ["1day"], since="2026-01-02", until="2026-11-19")
@@ -258,7 +258,7 @@ def test_a_part_that_cannot_be_read_is_set_aside_named_and_fetched_again(
     if where == "end":  # nobody knows which time its bars were of, so the rest of it is missing until it is asked for
         with pytest.raises(CorruptPart, match="were set aside"):
             store.load_bars("AAPL", "1day")
-        fill(["AAPL"], ["1day"], since="2026-01-01T00:00Z", until="2027-01-01T00:00Z")  # what the message says
+        fill(["AAPL"], ["1day"], since="2026-01-01T00:00Z", until="2027-01-01T00:00Z")
     assert store.load_bars("AAPL", "1day").index[0] == first
 
 

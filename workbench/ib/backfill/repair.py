@@ -27,10 +27,29 @@ def repair(store: HistoricalDataManager, findings: Iterable[Finding], backfill: 
     """Fetch again what the findings name, series by series; return what came of it.
 
     Their intervals are taken out of the coverage first, so whatever goes wrong afterwards, the next backfill asks for
-    them again; their bars stay until others are there. Findings that a fetch cannot mend are left alone.
+    them again; their bars stay until others are there. Files that cannot be read are kept aside. Findings that a fetch
+    cannot mend are left alone.
     """
+    chosen = list(findings)
     hours = {(one.symbol, one.timeframe, one.what_to_show): one.use_rth for one in store.series()}
-    return [_refetch(store, key, spans, backfill, use_rth=hours[key]) for key, spans in _wanted(findings).items()]
+    unreadable = {_key(one) for one in chosen if one.kind == "unreadable"}
+    lost = {key: _set_aside(store, key, use_rth=hours[key]) for key in unreadable}
+    wanted = _wanted(one for one in chosen if one.kind != "unreadable")
+    spans = {key: wanted.get(key, Coverage()) | lost.get(key, Coverage()) for key in {*wanted, *lost}}
+    return [_refetch(store, key, spans[key], backfill, use_rth=hours[key]) for key in sorted(spans) if spans[key]]
+
+
+def _key(finding: Finding) -> _Key:
+    return finding.symbol, finding.timeframe, finding.what_to_show
+
+
+def _set_aside(store: HistoricalDataManager, key: _Key, *, use_rth: bool) -> Coverage:
+    """Keep aside what cannot be read of a series, reading all of it; return the time that is lost thereby."""
+    symbol, timeframe, what_to_show = key
+    store.set_aside_corrupt(
+        symbol, timeframe, source=store.source or "", what_to_show=what_to_show, use_rth=use_rth, pages=True
+    )
+    return store.known_info(symbol, timeframe, what_to_show=what_to_show).lost
 
 
 def _wanted(findings: Iterable[Finding]) -> dict[_Key, Coverage]:

@@ -19,7 +19,7 @@ Kind = Literal[
 """In the order in which they are worth looking at."""
 
 _REFETCHED: frozenset[Kind] = frozenset(
-    {"gap", "stale", "missing", "duplicate", "broken", "off grid", "held back", "print", "disagreement"}
+    {"unreadable", "gap", "stale", "missing", "duplicate", "broken", "off grid", "held back", "print", "disagreement"}
 )
 
 
