@@ -29,6 +29,7 @@ if TYPE_CHECKING:
     from workbench.indicators.engine import IndicatorEngine
     from workbench.indicators.join import join_timeframes
     from workbench.market.aggregate import RealtimeBarAggregator
+    from workbench.pipeline.figures import record
     from workbench.store.database import DatabaseManager
     from workbench.store.historical import HistoricalDataManager
 
@@ -52,6 +53,7 @@ _HOMES = {
     "open": "workbench.app",
     "own_indicator": "workbench.indicators.define",
     "price_chart": "workbench.display.charts",
+    "record": "workbench.pipeline.figures",
     "talib_indicator": "workbench.indicators.define",
 }
 
@@ -73,6 +75,7 @@ __all__ = [
     "open",
     "own_indicator",
     "price_chart",
+    "record",
     "talib_indicator",
 ]
 

@@ -18,6 +18,12 @@
     sma_100 = {}
     fast = { function = "EMA", timeperiod = 9 }
 
+    [jobs.screen]           # when notebooks run by themselves; see workbench.pipeline.jobs
+    at = "open+5m, 10:00..15:00 every 30m"
+
+    [pipeline]              # who is told when a run fails, by Apprise's URLs
+    notify = ["mailto://me:secret@example.com"]
+
     [screen]                # what is not said is as usual; see workbench.screening.rules
     weights = { 1day = 0.6, 1hour = 0.4 }
     alert_score = 60
@@ -36,6 +42,7 @@ folders are relative to it. Without such a folder it is the working folder.
 
 from __future__ import annotations
 
+from datetime import timedelta
 from pathlib import Path
 from typing import Any
 
@@ -49,6 +56,7 @@ from pydantic_settings import (
 
 from workbench.errors import InvalidSettings
 from workbench.ib.resets import Region
+from workbench.pipeline.jobs import Duration
 
 FILE = "workbench.toml"
 SIMULATED = "simulated"
@@ -92,6 +100,18 @@ class GatewaySettings(BaseModel):
     seed: int = Field(default=1, ge=0)
 
 
+class PipelineSettings(BaseModel):
+    """The scheduler: whom it tells of failures, how long runs are kept, when live bars are recorded."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+    notify: list[SecretStr] = Field(default_factory=list)  # Apprise URLs: mailto://, json:// and a hundred others
+    keep_days: int = Field(default=90, ge=1)
+    record_live: bool = False
+    record_before_open: Duration = timedelta(minutes=5)
+    record_after_close: Duration = timedelta(minutes=2)
+
+
 class Settings(BaseSettings):
     """All settings of a workbench."""
 
@@ -106,6 +126,8 @@ class Settings(BaseSettings):
     ib: IBSettings = IBSettings()
     gateway: GatewaySettings = GatewaySettings()
     indicators: dict[str, Any] = Field(default_factory=dict)
+    jobs: dict[str, dict[str, Any]] = Field(default_factory=dict)
+    pipeline: PipelineSettings = PipelineSettings()
     screen: dict[str, Any] = Field(default_factory=dict)
     data_dir: Path = Path("data")
     notebooks_dir: Path = Path("notebooks")
@@ -142,6 +164,18 @@ class Settings(BaseSettings):
         if not self.uses_built_in_gateway:
             return self.data_dir
         return self.data_dir / ("demo" if self.gateway.tape == SIMULATED else "replay")
+
+    @property
+    def secrets(self) -> list[str]:
+        """What nobody may see in anything that a run leaves."""
+        from workbench.store.engine import parse_url, secrets_of
+
+        told = [url.get_secret_value() for url in self.pipeline.notify]
+        return [
+            *secrets_of(parse_url(self.database.get_secret_value())),
+            *told,
+            *(url.partition("://")[2] for url in told),
+        ]
 
     @property
     def database(self) -> SecretStr:

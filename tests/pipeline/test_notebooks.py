@@ -2,6 +2,7 @@
 
 import json
 import os
+import re
 import signal
 import subprocess
 import sys
@@ -16,7 +17,7 @@ import nbformat
 import pytest
 
 from workbench.errors import InvalidParameters, NotebookError, RunFailed, UnknownNotebook
-from workbench.pipeline.notebooks import find_notebook, run_notebook
+from workbench.pipeline.notebooks import Limits, find_notebook, run_notebook
 
 PARAMETERS = 'symbols: list[str] = ["SPY"]  # what to fetch\nbars: int = 500\n'
 NOON = datetime(2026, 11, 20, 12, 0, 0, tzinfo=UTC)
@@ -44,7 +45,10 @@ def errors_of(cell: Any) -> list[str]:
 
 
 def files_in(folder: Path) -> list[str]:
-    return sorted(str(path.relative_to(folder)) for path in folder.rglob("*") if path.is_file())
+    """Return what is there, but for the pages that stand beside notebooks."""
+    return sorted(
+        str(path.relative_to(folder)) for path in folder.rglob("*") if path.is_file() and path.suffix != ".html"
+    )
 
 
 def processes_with(mark: str) -> list[int]:
@@ -230,6 +234,42 @@ def test_what_is_no_notebook_is_refused(tmp_path: Path) -> None:
     assert not (tmp_path / "runs").exists()
 
 
+def test_a_run_leaves_a_page_that_needs_no_network_and_the_figures_it_recorded(tmp_path: Path, mark: str) -> None:
+    path = write_notebook(
+        tmp_path,
+        "import matplotlib.pyplot as plt\nplt.plot([1, 2]);",
+        "import numpy as np, workbench as wb\nwb.record('bars', np.int64(3))\nwb.record('bars', 4)\nwb.record('best', 'SPY')",
+        "from ipywidgets import IntSlider\nIntSlider(3)",
+    )
+
+    result = run_notebook(path, {}, tmp_path / "runs", started=NOON)
+
+    page = result.output.with_suffix(".html").read_text(encoding="utf-8")
+    assert result.figures == {"bars": 4, "best": "SPY"}
+    assert "data:image/png;base64," in page
+    assert re.findall(r"<(?:script|link|img|iframe)[^>]*(?:src|href)=.?https?://", page) == []
+    assert "bars: 4" in page
+
+
+def test_nothing_that_a_run_leaves_holds_a_secret(tmp_path: Path, mark: str) -> None:
+    secret = 'pa"ss w@rd/1'
+    told = json.dumps(secret)
+    path = write_notebook(
+        tmp_path, f"print({told})", f"from urllib.parse import quote\nraise ValueError({told} + quote({told}))"
+    )
+
+    with pytest.raises(RunFailed) as caught:
+        run_notebook(path, {}, tmp_path / "runs", started=NOON, secrets=[secret])
+
+    left = {file.suffix: file.read_text(encoding="utf-8") for file in (tmp_path / "runs").rglob("*") if file.is_file()}
+    outputs = "".join(str(cell.outputs) for cell in code_cells(caught.value.output))
+    assert set(left) == {".ipynb", ".html"}
+    assert "***" in outputs
+    assert secret not in outputs
+    assert "pa%22ss" not in str(left) + caught.value.error
+    assert caught.value.error == "ValueError: ******"
+
+
 # -- runs that fail: the notebook is kept, and says what the error says
 
 
@@ -269,10 +309,32 @@ def test_a_kernel_that_dies_is_noticed(tmp_path: Path, mark: str) -> None:
 def test_a_run_over_its_time_limit_is_ended(tmp_path: Path, mark: str) -> None:
     path = write_notebook(tmp_path, "print('before')", "import time\ntime.sleep(60)", "print('after')")
 
-    error, cells = failed_run(path, tmp_path / "runs", timeout_s=10)
+    error, cells = failed_run(path, tmp_path / "runs", limits=Limits(timeout_s=10))
 
     assert 'in cell In [4], "import time": the run took longer than 10 s' in str(error)
     assert errors_of(cells[3])[-1] == "RunFailed: the run took longer than 10 s"
+
+
+def test_a_run_over_its_memory_limit_is_ended(tmp_path: Path, mark: str) -> None:
+    greedy = "import time\nheld = bytearray(b'x' * 700_000_000)\ntime.sleep(60)"
+    path = write_notebook(tmp_path, "print('before')", greedy, "print('after')")
+
+    error, _ = failed_run(path, tmp_path / "runs", limits=Limits(memory_mb=650))
+
+    assert (error.place, error.error) == ('in cell In [4], "import time"', "the run took more than 650 MB of memory")
+
+
+def test_a_run_is_stopped_from_another_thread(tmp_path: Path, mark: str) -> None:
+    stopping = threading.Event()
+    path = write_notebook(tmp_path, "print('before')", "import time\ntime.sleep(60)", "print('after')")
+
+    def stop_in_the_third(done: int, total: int) -> None:
+        if done == 3:
+            stopping.set()
+
+    error, _ = failed_run(path, tmp_path / "runs", limits=Limits(stopping=stopping), on_cell=stop_in_the_third)
+
+    assert error.error == "the run was told to stop"
 
 
 def test_a_run_whose_process_is_killed_keeps_what_it_had(tmp_path: Path, mark: str) -> None:

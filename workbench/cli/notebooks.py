@@ -25,9 +25,10 @@ def run(
     ] = None,
     parameters: Annotated[bool, typer.Option("--parameters", help="List the notebook's parameters.")] = False,
     timeout: Annotated[float | None, typer.Option(help="Seconds after which the run is ended.")] = None,
+    memory: Annotated[int | None, typer.Option(metavar="MB", help="Memory above which the run is ended.")] = None,
 ) -> None:
     """Execute a notebook headlessly; the executed one is kept under papermill_runs/, even when a cell fails."""
-    from workbench.pipeline.notebooks import find_notebook, read_parameters, run_notebook
+    from workbench.pipeline.notebooks import Limits, find_notebook, read_parameters, run_notebook
     from workbench.settings import load_settings
 
     settings = load_settings()
@@ -37,7 +38,14 @@ def run(
             typer.echo(f"{one.name}: {one.type} = {one.default!r}  {one.help}")
         return
     with _cell_progress(notebook.stem) as on_cell:
-        result = run_notebook(notebook, _pairs(parameter or []), settings.runs_dir, timeout_s=timeout, on_cell=on_cell)
+        result = run_notebook(
+            notebook,
+            _pairs(parameter or []),
+            settings.runs_dir,
+            limits=Limits(timeout_s=timeout, memory_mb=memory),
+            secrets=settings.secrets,
+            on_cell=on_cell,
+        )
     typer.echo(f"{notebook.stem}: {result.cells} cells in {result.seconds:.1f} s, {result.output}")
 
 

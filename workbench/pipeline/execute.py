@@ -22,9 +22,11 @@ import sys
 import threading
 from collections.abc import Callable, Mapping
 from pathlib import Path
-from typing import IO, TYPE_CHECKING, Any, TypedDict
+from typing import IO, TYPE_CHECKING, Any, ClassVar, TypedDict
 
+from workbench.pipeline.figures import read_figures
 from workbench.pipeline.output import publish, rewrite
+from workbench.pipeline.secrets import redact
 
 if TYPE_CHECKING:
     from jupyter_client.manager import AsyncKernelManager
@@ -42,6 +44,7 @@ class Request(TypedDict):
     part: str
     output: str
     parameters: dict[str, Any]
+    secrets: list[str]
 
 
 class Stopped(KeyboardInterrupt):
@@ -81,6 +84,7 @@ class Execution:
         signal.signal(signal.SIGINT, signal.SIG_IGN)
         signal.signal(signal.SIGTERM, signal.SIG_IGN)
         self._finish(error)
+        self._write_html()
         return error is None
 
     def _watch(self, leash: IO[str]) -> None:
@@ -99,6 +103,8 @@ class Execution:
         from papermill.iorw import papermill_io
         from traitlets.config import Config
 
+        threading.Thread(target=_import_early, daemon=True).start()
+        PartFile.secrets = self.request["secrets"]
         papermill_io.register(SCHEME, PartFile)
         papermill.execute_notebook(
             _unformatted(self.request["source"]),
@@ -142,23 +148,34 @@ class Execution:
 
     def _finish(self, error: str | None) -> None:
         part, output = Path(self.request["part"]), Path(self.request["output"])
-        notebook = json.loads(part.read_text(encoding="utf-8"))
+        notebook = json.loads(redact(part.read_text(encoding="utf-8"), self.request["secrets"]))
         notebook["metadata"].setdefault("papermill", {})["output_path"] = str(output)
         if error is not None:
-            error = TERMINAL_COLOURS.sub("", error).strip().removesuffix(":")
+            error = redact(TERMINAL_COLOURS.sub("", error).strip().removesuffix(":"), self.request["secrets"])
             mark_failed(notebook, self.cell, error)
             self.report(event="failed", place=_place(notebook["cells"], self.cell), error=error)
+        self.report(event="figures", figures=read_figures(notebook))
         rewrite(part, json.dumps(notebook, indent=1, ensure_ascii=False) + "\n")
         publish(part, output)
+
+    def _write_html(self) -> None:
+        from workbench.pipeline.report import write_html
+
+        try:
+            write_html(Path(self.request["output"]))
+        except Exception as failure:  # noqa: BLE001  a notebook whose page fails is a notebook still
+            self.report(event="warning", text=f"no HTML was written: {type(failure).__name__}: {failure}")
 
 
 class PartFile:
     """How papermill writes the notebook: its own way would leave half of it when the process dies over it."""
 
+    secrets: ClassVar[list[str]] = []
+
     @classmethod
     def write(cls, text: str, path: str) -> None:
         """Replace the file at `path`."""
-        rewrite(Path(path.removeprefix(SCHEME)), text)
+        rewrite(Path(path.removeprefix(SCHEME)), redact(text, cls.secrets))
 
     @classmethod
     def pretty_path(cls, path: str) -> str:
@@ -219,6 +236,11 @@ def _kernel_manager(on_start: Callable[[int], None]) -> type[AsyncKernelManager]
             on_start(getattr(self.provisioner, "pid", 0) or 0)
 
     return ThisInterpreter
+
+
+def _import_early() -> None:
+    """Load what writes the page, which takes two seconds, while the kernel starts."""
+    import nbconvert.exporters  # noqa: F401
 
 
 def main() -> int:

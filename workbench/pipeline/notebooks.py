@@ -11,18 +11,21 @@ from __future__ import annotations
 import difflib
 import shutil
 import time
-from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from collections.abc import Callable, Collection, Mapping
+from dataclasses import dataclass, field
 from datetime import date, datetime
 from pathlib import Path
+from typing import Any
 
 from workbench.errors import InvalidParameters, RunFailed, UnknownNotebook
 from workbench.pipeline.output import publish_left_over, reserve
 from workbench.pipeline.parameters import Json, Parameter, check_parameters, read_parameters
-from workbench.pipeline.process import RunProcess
+from workbench.pipeline.process import Limits, RunProcess
+from workbench.pipeline.secrets import redact
 
 __all__ = [
     "Json",
+    "Limits",
     "Parameter",
     "RunResult",
     "check_parameters",
@@ -32,13 +35,17 @@ __all__ = [
 ]
 
 
+NO_LIMITS = Limits()
+
+
 @dataclass(frozen=True, slots=True)
 class RunResult:
-    """A run in which every cell succeeded: the executed notebook, its cells, and how long it took."""
+    """A run in which every cell succeeded: the executed notebook, its cells, how long it took, what it recorded."""
 
     output: Path
     cells: int
     seconds: float
+    figures: dict[str, Any] = field(default_factory=dict)
 
 
 # -- by name
@@ -93,18 +100,20 @@ def run_notebook(
     name: str | None = None,
     started: datetime | None = None,
     session: date | None = None,
-    timeout_s: float | None = None,
+    limits: Limits = NO_LIMITS,
+    secrets: Collection[str] = (),
     on_cell: Callable[[int, int], None] | None = None,
 ) -> RunResult:
     """Execute the notebook at `path` in a process of its own; return when it has ended.
 
-    The executed notebook is `<output_folder>/<session>/<name>-<HHMMSS>.ipynb`: `session` is the date of
-    `started` unless given, `started` is now unless given, `name` that of the notebook. Relative paths in its
-    cells are relative to the working directory of the caller. `on_cell(done, total)` is called with the number
-    of code cells executed, first with 0 as soon as the kernel stands.
+    The executed notebook is `<output_folder>/<session>/<name>-<HHMMSS>.ipynb`, its page for browsers `.html` beside
+    it: `session` is the date of `started` unless given, `started` is now unless given, `name` that of the notebook.
+    Relative paths in its cells are relative to the working directory of the caller. `secrets` are taken out of what the
+    notebook and its errors say. `on_cell(done, total)` is called with the number of code cells executed, first with 0
+    as soon as the kernel stands.
 
     Raise `InvalidParameters` before anything is started or written. Raise `RunFailed` when a cell fails, the
-    kernel dies or the run takes longer than `timeout_s`; the executed notebook is kept. On Ctrl-C the kernel is
+    kernel dies or a limit is passed; the executed notebook is kept. On Ctrl-C the kernel is
     shut down and the notebook kept before KeyboardInterrupt goes on its way.
     """
     try:
@@ -116,18 +125,31 @@ def run_notebook(
     part, output = reserve(folder, f"{name or path.stem}-{started:%H%M%S}")
     shutil.copyfile(path, part)
     begin = time.monotonic()
-    request = {"source": str(path), "part": str(part), "output": str(output), "parameters": values}
+    request = {
+        "source": str(path),
+        "part": str(part),
+        "output": str(output),
+        "parameters": values,
+        "secrets": [*secrets],
+    }
     try:
         with RunProcess(request) as run:
-            succeeded = run.follow(on_cell or _ignore, timeout_s)
+            succeeded = run.follow(on_cell or _ignore, limits)
     except BaseException as interruption:
         interruption.add_note(f"The notebook as far as it came: {output}")
         raise
     finally:
         publish_left_over(part, output)
     if not succeeded:
-        raise RunFailed(f"{path.stem} failed {run.failure}\nThe executed notebook: {output}", output=output)
-    return RunResult(output, run.cells, time.monotonic() - begin)
+        error = redact(run.error, secrets)
+        raise RunFailed(
+            f"{path.stem} failed {run.place}: {error}\nThe executed notebook: {output}",
+            output=output,
+            place=run.place,
+            error=error,
+            figures=run.figures,
+        )
+    return RunResult(output, run.cells, time.monotonic() - begin, run.figures)
 
 
 def _ignore(done: int, total: int) -> None: ...
