@@ -61,3 +61,18 @@ def test_an_indicator_of_ones_own_is_computed_anew() -> None:
 
     assert growing.extended == 0
     np.testing.assert_equal(values, compute(suite, columns_of(BARS.iloc[:326])))
+
+
+def test_writing_to_what_went_in_or_came_out_changes_nothing_later() -> None:
+    growing, columns = GrowingValues(SUITE), {name: column.copy() for name, column in columns_of(BARS).items()}
+    index = pd.DatetimeIndex(BARS.index)
+    values = growing.over(index, columns)
+    for column in (*values.values(), *columns.values()):
+        column[50:] += 7.0
+
+    revised = growing.over(index, columns)
+    again = growing.over(index, columns)
+    next(iter(again.values()))[:] = 7.0
+
+    np.testing.assert_equal(revised, compute(SUITE, columns))
+    np.testing.assert_equal(growing.over(index, columns), compute(SUITE, columns))

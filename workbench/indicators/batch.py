@@ -1,4 +1,8 @@
-"""Indicators over whole columns, in numpy."""
+"""Indicators over whole columns, in numpy.
+
+Bars have no holes, but what is computed of them may: no signal where a market stands still, a logarithm of zero. A
+function of TA-Lib never reaches over a hole, nor over what is infinite: behind it it warms up again.
+"""
 
 from __future__ import annotations
 
@@ -40,48 +44,73 @@ def compute_runs(suite: Sequence[Indicator], columns: Mapping[str, Floats], boun
     return outputs
 
 
-def call(indicator: Indicator, inputs: Sequence[Floats]) -> list[Floats]:
-    """Return the outputs of one indicator, whose inputs have values on all rows."""
-    return [runs[0] for runs in _call(indicator, [[column] for column in inputs], [0])]
-
-
 def lacking(columns: Sequence[Floats]) -> npt.NDArray[np.bool_]:
-    """Return the rows on which a column has no value."""
-    missing: npt.NDArray[np.bool_] = np.logical_or.reduce([np.isnan(column) for column in columns])
+    """Return the rows on which a column has no value that one could go on from."""
+    missing: npt.NDArray[np.bool_] = ~np.logical_and.reduce([np.isfinite(column) for column in columns])
     return missing
 
 
 def _compute(suite: Sequence[Indicator], columns: Mapping[str, Runs]) -> dict[str, Runs]:
     """Return every output of the suite over all runs."""
     at_once = [0] * len(next(iter(columns.values()), ()))
-    values, begins = dict(columns), dict.fromkeys(columns, at_once)
+    values, begins = dict(columns), dict.fromkeys(columns, at_once)  # the first row of each run with a value
     for indicator in suite:
+        inputs = [values[name] for name in indicator.inputs]
         begin = list(map(max, at_once, *(begins[name] for name in indicator.inputs)))
-        made = _call(indicator, [values[name] for name in indicator.inputs], begin)
-        values.update(zip(indicator.outputs, made, strict=True))
-        begins.update(dict.fromkeys(indicator.outputs, _begins_after(indicator, begin, made)))
+        made = dict.fromkeys(name for name in indicator.inputs if name not in columns)
+        if isinstance(indicator.function, str) and all(_has_no_hole(values[name], begins[name]) for name in made):
+            outputs, after = _talib(indicator, inputs, begin), [row + indicator.warm_up for row in begin]
+        else:
+            outputs = _by_output([_one_by_one(indicator, run) for run in zip(*inputs, strict=True)])
+            after = [_first_of(run) for run in zip(*outputs, strict=True)]
+        values.update(zip(indicator.outputs, outputs, strict=True))
+        begins.update(dict.fromkeys(indicator.outputs, after))
     return {name: values[name] for indicator in suite for name in indicator.outputs}
 
 
-def _begins_after(indicator: Indicator, begins: Sequence[int], made: Sequence[Runs]) -> list[int]:
-    """Return the first row of each run with values. TA-Lib's functions keep to their warm-up; others are looked at."""
-    if isinstance(indicator.function, str):
-        return [begin + indicator.warm_up for begin in begins]
-    missing = [lacking(columns) for columns in zip(*made, strict=True)]
-    return [len(each) if each.all() else int(np.argmin(each)) for each in missing]
+def _has_no_hole(runs: Runs, begins: Sequence[int]) -> bool:
+    """Whether every run has values on all rows from `begins` on, and none before."""
+    counts = [int(np.count_nonzero(np.isfinite(column))) for column in runs]
+    return counts == [max(0, len(column) - begin) for column, begin in zip(runs, begins, strict=True)]
 
 
-def _call(indicator: Indicator, inputs: Sequence[Runs], begins: Sequence[int]) -> Sequence[Runs]:
-    """Return the outputs of one indicator over runs, whose inputs all have values from row `begins` on."""
-    if not isinstance(indicator.function, str):
-        return _by_output([_own(indicator, columns) for columns in zip(*inputs, strict=True)])
-    function = partial(_bare(indicator.function), **indicator.parameters)
+def _first_of(columns: Sequence[Floats]) -> int:
+    """Return the first row on which all columns have a value."""
+    missing = np.logical_or.reduce([np.isnan(column) for column in columns])
+    return len(missing) if missing.all() else int(np.argmin(missing))
+
+
+def _talib(indicator: Indicator, inputs: Sequence[Runs], begins: Sequence[int]) -> Sequence[Runs]:
+    """Return the outputs of TA-Lib over runs, whose inputs all have values from row `begins` on."""
+    function = _bare(indicator)
     made = [
         function(*columns) if len(columns[0]) - begin > indicator.warm_up else _nothing(indicator, len(columns[0]))
         for begin, *columns in zip(begins, *inputs, strict=True)
     ]
     outputs = [made] if len(indicator.outputs) == 1 else _by_output(made)
     return [_as_floats(runs, begins, indicator.warm_up) for runs in outputs]
+
+
+def _one_by_one(indicator: Indicator, inputs: Sequence[Floats]) -> list[Floats]:
+    """Return the outputs of one indicator over one run, whose inputs may lack values anywhere."""
+    if not isinstance(indicator.function, str):
+        return own_values(indicator, inputs)
+    function, rows = _bare(indicator), len(inputs[0])
+    outputs = [np.full(rows, np.nan) for _ in indicator.outputs]
+    for begin, end in _stretches(~lacking(inputs)):
+        first = begin + indicator.warm_up
+        if end <= first:
+            continue
+        result = function(*(column[begin:end] for column in inputs))
+        for output, values in zip(outputs, result if isinstance(result, tuple) else (result,), strict=True):
+            output[first:end] = values[indicator.warm_up :]
+    return outputs
+
+
+def _stretches(present: npt.NDArray[np.bool_]) -> list[tuple[int, int]]:
+    """Return from where to where something is there."""
+    edges = np.flatnonzero(np.diff(present.astype(np.int8), prepend=0, append=0)).tolist()
+    return list(zip(edges[::2], edges[1::2], strict=True))
 
 
 def _by_output(made: Sequence[Sequence[Floats]]) -> list[Runs]:
@@ -94,14 +123,19 @@ def _nothing(indicator: Indicator, rows: int) -> Any:
     return columns if len(columns) > 1 else columns[0]
 
 
+def _bare(indicator: Indicator) -> Callable[..., Any]:
+    """Return TA-Lib's function with its parameters."""
+    return partial(_unwrapped(str(indicator.function)), **indicator.parameters)
+
+
 @cache
-def _bare(function: str) -> Callable[..., Any]:
+def _unwrapped(function: str) -> Callable[..., Any]:
     """Return TA-Lib's function without its wrapper, which looks for pandas and doubles the cost of 500 bars."""
-    bare: Callable[..., Any] = inspect.unwrap(getattr(_ta_lib, function))
-    return bare
+    unwrapped: Callable[..., Any] = inspect.unwrap(getattr(_ta_lib, function))
+    return unwrapped
 
 
-def _own(indicator: Indicator, inputs: Sequence[Floats]) -> list[Floats]:
+def own_values(indicator: Indicator, inputs: Sequence[Floats]) -> list[Floats]:
     """Return the outputs of an indicator of the user's own; neither do they share memory with what it was given."""
     result = indicator.function(*map(_read_only, inputs), **indicator.parameters)  # type: ignore[operator]
     outputs = result if isinstance(result, tuple | list) else (result,)

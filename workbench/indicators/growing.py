@@ -33,8 +33,8 @@ class GrowingValues:
                 self._extend(known, columns)
         else:
             self._values, self._live = compute(self._suite, columns), None
-        self._index, self._columns = index, columns
-        return self._values
+        self._index, self._columns = index, _copied(columns)  # who has the frame may write to it
+        return _copied(self._values)
 
     def _begins_with_known(self, index: pd.DatetimeIndex, columns: dict[str, Floats]) -> bool:
         known = len(self._index)
@@ -54,3 +54,7 @@ class GrowingValues:
         }
         self._live = live
         self.extended += len(rows)
+
+
+def _copied(columns: dict[str, Floats]) -> dict[str, Floats]:
+    return {name: column.copy() for name, column in columns.items()}

@@ -14,10 +14,8 @@ import numpy as np
 from talib import InsufficientHistory, stream  # type: ignore[attr-defined]
 
 from workbench.errors import InvalidBars
-from workbench.indicators.batch import call, compute, lacking
+from workbench.indicators.batch import compute, lacking, own_values
 from workbench.indicators.suite import Floats, Indicator
-
-Numbers = Sequence[float]
 
 
 class LiveIndicators:
@@ -32,9 +30,9 @@ class LiveIndicators:
         self._needed = tuple(dict.fromkeys(name for one in suite for name in one.inputs if name not in made))
         _refuse_not_finite(columns, self._needed)
         values = dict(columns) | compute(suite, columns)
-        steps = [(one.inputs, one.outputs, _step(one, [values[name] for name in one.inputs])) for one in suite]
-        self._updates = [(inputs, outputs, step.update) for inputs, outputs, step in steps]
-        self._peeks = [(inputs, outputs, step.peek) for inputs, outputs, step in steps]
+        steps = [_step(one, [values[name] for name in one.inputs], made) for one in suite]
+        self._updates = [(one.inputs, one.outputs, step.update) for one, step in zip(suite, steps, strict=True)]
+        self._peeks = [(one.inputs, one.outputs, step.peek) for one, step in zip(suite, steps, strict=True)]
         self._outputs = tuple(made)
         self.values: dict[str, float] = {name: _last(values[name]) for name in made}
         self._broken = ""
@@ -66,78 +64,77 @@ class LiveIndicators:
 
     def _run(self, steps: Sequence[_Call], values: dict[str, float]) -> dict[str, float]:
         for inputs, outputs, step in steps:
-            told = step([values[name] for name in inputs])
+            told = step(*[values[name] for name in inputs])
             if len(outputs) == 1:
-                values[outputs[0]] = told[0]
+                values[outputs[0]] = told
             else:
                 values.update(zip(outputs, told, strict=True))
         return {name: values[name] for name in self._outputs}
 
 
 class _Step(Protocol):
-    """What carries one indicator on."""
+    """What carries one indicator on: numbers in, its value out, or a tuple of values if it has several outputs."""
 
-    def update(self, numbers: Numbers) -> Numbers: ...
+    def update(self, *numbers: float) -> Any: ...
 
-    def peek(self, numbers: Numbers) -> Numbers: ...
-
-
-_Call = tuple[tuple[str, ...], tuple[str, ...], Callable[[Numbers], Numbers]]
+    def peek(self, *numbers: float) -> Any: ...
 
 
-def _step(indicator: Indicator, columns: Sequence[Floats]) -> _Step:
+_Call = tuple[tuple[str, ...], tuple[str, ...], Callable[..., Any]]
+
+
+def _step(indicator: Indicator, columns: Sequence[Floats], made: Sequence[str]) -> _Step:
     if not isinstance(indicator.function, str):
         return _Whole(indicator, columns)
-    return _Streamed(indicator, columns)
+    return _Streamed(indicator, columns, of_bars=not any(name in made for name in indicator.inputs))
 
 
 class _Streamed:
-    """An indicator of TA-Lib: its handle, or the bars so far while they are too few for one."""
+    """An indicator of TA-Lib: its handle, or the bars so far while they are too few for one.
 
-    def __init__(self, indicator: Indicator, columns: Sequence[Floats]) -> None:
-        self._indicator = indicator
+    Inputs that are not `of_bars` may have holes, behind which it begins anew, as `batch` has it.
+    """
+
+    def __init__(self, indicator: Indicator, columns: Sequence[Floats], *, of_bars: bool) -> None:
+        self._indicator, self._of_bars = indicator, of_bars
         self._handle: Any = None
-        self._bars = [column[len(column) - _kept(columns) :].tolist() for column in columns]
-        self._nothing = (nan,) * len(indicator.outputs)
-        self._open()
+        self._nothing = nan if len(indicator.outputs) == 1 else (nan,) * len(indicator.outputs)
+        self._bars: list[Floats] = []
+        self._open([column[_behind_holes(columns) :] for column in columns])
 
-    def update(self, numbers: Numbers) -> Numbers:
-        if self._handle is None:
-            if any(number != number for number in numbers):  # an input that has no value yet
-                return self._nothing
-            for bars, number in zip(self._bars, numbers, strict=True):
-                bars.append(number)
-            return self._open()
-        return self._told(self._handle.update(*numbers))
-
-    def peek(self, numbers: Numbers) -> Numbers:
-        if self._handle is not None:
-            return self._told(self._handle.peek(*numbers))
-        if any(number != number for number in numbers):
+    def update(self, *numbers: float) -> Any:
+        if not (self._of_bars or all(map(isfinite, numbers))):
+            self._handle, self._bars = None, [np.empty(0) for _ in numbers]
             return self._nothing
-        twin = _Streamed(self._indicator, [np.array(bars) for bars in self._bars])
-        return twin.update(numbers)
+        if self._handle is not None:
+            return self._handle.update(*numbers)
+        return self._open([np.append(column, number) for column, number in zip(self._bars, numbers, strict=True)])
 
-    def _open(self) -> Numbers:
-        """Open the handle if there are bars enough; return the values at the last one."""
-        if len(self._bars[0]) <= self._indicator.warm_up:
+    def peek(self, *numbers: float) -> Any:
+        if not (self._of_bars or all(map(isfinite, numbers))):
+            return self._nothing
+        if self._handle is not None:
+            return self._handle.peek(*numbers)
+        return _Streamed(self._indicator, self._bars, of_bars=self._of_bars).update(*numbers)
+
+    def _open(self, bars: list[Floats]) -> Any:
+        """Open the handle if these are bars enough, or keep them; return the values at the last one."""
+        self._bars = bars
+        if len(bars[0]) <= self._indicator.warm_up:
             return self._nothing
         opened = getattr(stream, self._indicator.function)  # type: ignore[arg-type]
         try:
-            self._handle = opened(*map(np.array, self._bars), **self._indicator.parameters)
+            self._handle = opened(*bars, **self._indicator.parameters)
         except InsufficientHistory:
             return self._nothing
         self._bars = []
-        return self._told(self._handle.value)
-
-    def _told(self, value: Any) -> Numbers:
-        return value if isinstance(value, tuple) else (value,)
+        return self._handle.value
 
 
-def _kept(columns: Sequence[Floats]) -> int:
-    """Return how many bars at the end have all inputs; those before are not history to TA-Lib."""
+def _behind_holes(columns: Sequence[Floats]) -> int:
+    """Return the row behind the last hole in a column; what lies before it is not history to TA-Lib."""
     missing = lacking(columns)
-    return len(missing) if not missing.any() else int(np.argmax(missing[::-1]))
+    return len(missing) - int(np.argmax(missing[::-1])) if missing.any() else 0
 
 
 class _Whole:
@@ -147,16 +144,17 @@ class _Whole:
         self._indicator = indicator
         self._bars = [column.tolist() for column in columns]
 
-    def update(self, numbers: Numbers) -> Numbers:
+    def update(self, *numbers: float) -> Any:
         for bars, number in zip(self._bars, numbers, strict=True):
             bars.append(number)
         return self._compute(self._bars)
 
-    def peek(self, numbers: Numbers) -> Numbers:
+    def peek(self, *numbers: float) -> Any:
         return self._compute([[*bars, number] for bars, number in zip(self._bars, numbers, strict=True)])
 
-    def _compute(self, bars: list[list[float]]) -> Numbers:
-        return [_last(output) for output in call(self._indicator, [np.array(column) for column in bars])]
+    def _compute(self, bars: list[list[float]]) -> Any:
+        values = [_last(output) for output in own_values(self._indicator, [np.array(column) for column in bars])]
+        return values[0] if len(values) == 1 else values
 
 
 def _last(column: Floats) -> float:
