@@ -32,7 +32,7 @@ def choose_watchlist(
 
     `ranked` has `symbol`, `side`, `score` and, where there are, `reasons`: a row a symbol and side, in any order.
     `previous` is the list before, with `symbol`, `side` and `since`. What stays on its side keeps its `since`; what
-    comes, or has turned to the other side, is there since `at`. `margin` is what being on the list is worth, both against
+    comes, or has turned to the other side, is there since `at`. `margin` is what being on the list is worth, against
     newcomers and against `min_score`; equal scores stand by name. What is not ranked any more leaves.
 
     Raises `InvalidInput`.
