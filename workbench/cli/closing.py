@@ -15,6 +15,8 @@ if TYPE_CHECKING:
     from workbench.ib.closing import SessionReport
 
 _MOST_ROWS = 40
+_RARE = ("price", "far", "volume", "missing", "extra", "partial", "widest", "provisional")
+"""Columns that are left out where there is nothing in them."""
 
 EXAMPLES = """Example: `workbench save-session`
 
@@ -69,7 +71,7 @@ def print_sessions(report: SessionReport) -> None:
     if len(differing):
         _print(differing.head(_MOST_ROWS).drop(columns="saved"), "where live bars differ from history")
         if len(differing) > _MOST_ROWS:
-            typer.echo(f"and {len(differing) - _MOST_ROWS} more; notebook 06-save-session shows all")
+            typer.echo(f"and {len(differing) - _MOST_ROWS} rows more; notebook 06-save-session shows all")
     typer.echo(report)
 
 
@@ -78,6 +80,10 @@ def _print(frame: pd.DataFrame, title: str) -> None:
     from rich.console import Console
     from rich.table import Table
 
+    frame = frame.drop(columns=[name for name in _RARE if name in frame and not frame[name].any()])
+    if "session" in frame and frame["session"].nunique() == 1:
+        title = f"{title}, {frame['session'].iloc[0]}"
+        frame = frame.drop(columns="session")
     table = Table(box=SIMPLE_HEAD, title=title, title_justify="left")
     for name in frame.columns:
         table.add_column(name, justify="left" if name in ("session", "symbol", "timeframe") else "right")

@@ -13,7 +13,6 @@ from tests.ib.conftest import at
 from tests.ib.live_market import assert_same, market_at, until
 from workbench.errors import AlreadyRecorded, Disconnected
 from workbench.ib.live.session import LiveSession
-from workbench.market.timeframes import TIMEFRAMES
 from workbench.store.journal import LiveBar, LiveJournal
 
 SPEED = 100.0
@@ -68,27 +67,6 @@ def test_bars_are_committed_within_a_second_of_their_arrival(tmp_path: Path) -> 
                 live = [bar for bar in next(followed) if bar.timestamp >= first_live]
 
             assert market.now - (live[-1].timestamp + 5) < 5 * LATE_S
-
-
-def test_bars_reach_back_into_earlier_sessions(tmp_path: Path) -> None:
-    with market_at(MORNING, SPEED, tmp_path) as market:
-        earlier = {
-            name: market.ib.fetch_historical_bars("AAPL", name, "5 D" if name != "4hour" else "2 W")
-            for name in list(TIMEFRAMES)[1:]
-        }
-        live = LiveSession(lambda: market.ib, lambda: market.journal, lambda _symbol, name: earlier[name])
-
-        with live:
-            live.start(["AAPL"])
-            until(lambda: live.status().open_gaps == 0 and len(live.bars("AAPL", "1min", 1)) == 1)
-            market.wait_until("2026-11-20T10:05:00")
-            for name in ("1min", "1hour", "1day"):
-                bars = live.bars("AAPL", name)
-                assert bars.index.is_monotonic_increasing
-                assert bars.index.is_unique
-                assert bars.index[0] < pd.Timestamp(market.session(MORNING).begin).normalize()
-                assert bars["complete"].iloc[:-1].all()
-            assert not live.bars("AAPL", "1day")["complete"].iloc[-1]
 
 
 def test_symbols_come_and_go_while_it_records(tmp_path: Path) -> None:

@@ -11,7 +11,7 @@ import logging
 import threading
 import time
 from collections import deque
-from collections.abc import Collection, Iterable
+from collections.abc import Callable, Collection, Iterable
 from datetime import UTC, datetime, timedelta
 from queue import Empty
 
@@ -22,13 +22,16 @@ from workbench.ib.live.gaps import Gap, Gaps
 from workbench.ib.live.status import RecorderCounts
 from workbench.ib.live.streams import LAG_S, Annulled, Arrival, Ended
 from workbench.ib.live.subscriber import RealtimeDataSubscriber
-from workbench.market.aggregate import RealtimeBarAggregator
+from workbench.market.aggregate import ProvisionalBar, RealtimeBarAggregator
 from workbench.market.coverage import Interval
 from workbench.market.sessions import Session, session_calendar
 from workbench.store.holders import Holder
 from workbench.store.journal import LiveBar, LiveJournal
 
 logger = logging.getLogger(__name__)
+
+OnBars = Callable[[Collection[tuple[str, str]]], None]
+"""Is told of which series, by symbol and timeframe, bars are complete or were made anew; it must not take long."""
 
 _DRAIN_S = 0.1
 _HOLD_S, _HOLD_AGAIN_S = 60.0, 20.0
@@ -46,11 +49,13 @@ class Recorder:
         aggregator: RealtimeBarAggregator,
         *,
         holder: Holder,
+        on_bars: OnBars = lambda _changed: None,
     ) -> None:
         self.lock = threading.Lock()
         self.counts = RecorderCounts()
         self.error: BaseException | None = None
         self._ib, self._subscriber, self._journal, self._aggregator = ib, subscriber, journal, aggregator
+        self._on_bars = on_bars
         self._holder, self._lag_s = holder, LAG_S * ib.config.gateway_speed
         self._gaps = Gaps(session_calendar())
         self._filler = Filler(ib, subscriber.what_to_show, journal, self._gaps, self.counts, lag_s=self._lag_s)
@@ -89,6 +94,11 @@ class Recorder:
             for symbol in [symbol for symbol in wanted if symbol not in self._symbols]:
                 self._resume(symbol)
             self._symbols = wanted
+
+    def enter(self, now: float) -> None:
+        """Take up the session that trades now, if one does: it is recorded whole, even when it ends in a moment."""
+        with self._changing:
+            self._gaps.pass_time(now)
 
     def gaps(self) -> dict[str, list[Gap]]:
         """Return the gaps that are open."""
@@ -199,9 +209,14 @@ class Recorder:
 
     def _aggregate(self, bars: list[LiveBar]) -> None:
         with self.lock:
-            self._aggregator.add_all(bars)
+            done = self._aggregator.add_all(bars)
             self._stale.update({one.symbol: one.timestamp for one in self._aggregator.late})
             self._aggregator.late.clear()
+        self._tell(done)
+
+    def _tell(self, done: Iterable[ProvisionalBar]) -> None:
+        if changed := {(one.symbol, one.timeframe) for one in done}:
+            self._on_bars(changed)
 
     def _doubt(self, symbol: str, at: float) -> None:
         """Doubt all of the session so far: IB does not say when the annulled trade was."""
@@ -236,7 +251,8 @@ class Recorder:
         bars = self._journal.load(symbol, Interval(session.begin, session.end))
         try:
             with self.lock:
-                self._aggregator.rebuild(symbol, bars, self._subscriber.now() or start)
+                done = self._aggregator.rebuild(symbol, bars, self._subscriber.now() or start)
+            self._tell(done)
         except InvalidBars as error:
             logger.debug("%s", error)  # the end-of-session save builds that session from the journal
         with self.lock:
@@ -248,7 +264,8 @@ class Recorder:
             return
         self._gaps.pass_time(now - FILL_AFTER_S - self._lag_s)
         with self.lock:
-            self._aggregator.advance(now)
+            done = self._aggregator.advance(now)
+        self._tell(done)
 
     def _hold_again(self) -> None:
         if time.monotonic() - self._held_at < _HOLD_AGAIN_S:

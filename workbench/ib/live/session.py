@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable
+from datetime import UTC, datetime
 from types import TracebackType
 from typing import Self
 
@@ -10,20 +11,19 @@ import pandas as pd
 
 from workbench.errors import Disconnected
 from workbench.ib.connection import IBDataManager
-from workbench.ib.live.recorder import Recorder
+from workbench.ib.live.joining import Joining
+from workbench.ib.live.past import Past
+from workbench.ib.live.recorder import OnBars, Recorder
 from workbench.ib.live.status import LiveStatus, StreamsStatus
 from workbench.ib.live.streams import LAG_S
 from workbench.ib.live.subscriber import RealtimeDataSubscriber
 from workbench.market.aggregate import RealtimeBarAggregator
-from workbench.market.aggregate.live import LEVELS
+from workbench.market.aggregate.ring import Rows
 from workbench.market.names import as_names
 from workbench.store.holders import this_process
 from workbench.store.journal import LiveJournal
 
 _GRACE_S = 10.0
-
-Seed = Callable[[str, str], pd.DataFrame]
-"""Returns the stored bars of a symbol and a timeframe, of earlier sessions only."""
 
 
 class LiveSession:
@@ -37,9 +37,15 @@ class LiveSession:
     """
 
     def __init__(
-        self, connect: Callable[[], IBDataManager], journal: Callable[[], LiveJournal], seed: Seed | None = None
+        self,
+        connect: Callable[[], IBDataManager],
+        journal: Callable[[], LiveJournal],
+        past: Callable[[], Past] | None = None,
+        on_bars: OnBars = lambda _changed: None,
     ) -> None:
-        self._connect, self._open_journal, self._seed = connect, journal, seed
+        self._connect, self._open_journal, self._open_past = connect, journal, past
+        self._on_bars = on_bars
+        self._joining: Joining | None = None
         self._subscriber: RealtimeDataSubscriber | None = None
         self._recorder: Recorder | None = None
         self._aggregator = RealtimeBarAggregator()
@@ -73,25 +79,34 @@ class LiveSession:
         speed = ib.config.gateway_speed
         self._aggregator = RealtimeBarAggregator(grace_s=_GRACE_S + LAG_S * (speed - 1))
         subscriber = RealtimeDataSubscriber(ib)
-        recorder = Recorder(ib, subscriber, self._open_journal(), self._aggregator, holder=this_process())
+        journal, mine = self._open_journal(), this_process()
+        recorder = Recorder(ib, subscriber, journal, self._aggregator, holder=mine, on_bars=self._on_bars)
         try:
             recorder.follow(as_names(symbols))
+            recorder.enter((now := ib.current_time()).timestamp())
         except BaseException:
             subscriber.close()
             raise
         self._subscriber, self._recorder = subscriber, recorder
         recorder.start()
         subscriber.update_subscriptions(as_names(symbols))
-        self._seed_all(as_names(symbols))
+        if self._open_past is not None:
+            self._joining = Joining(self._open_past(), ib, self._seed)
+            self._joining.add(as_names(symbols), now)
 
     def update(self, watchlist: str | Iterable[str]) -> None:
         """Record these symbols and no others; those that stay are not touched."""
         if self._subscriber is None or self._recorder is None or not self.is_running:
             raise Disconnected("nothing is recorded; call start()") from self.error
         names, before = as_names(watchlist), set(self._subscriber.symbols)
+        now = self._subscriber.now()
         self._recorder.follow(names)
+        if now is None:  # nothing was heard of the gateway yet
+            now = self._connect().current_time().timestamp()
+        self._recorder.enter(now)
         self._subscriber.update_subscriptions(names)
-        self._seed_all([symbol for symbol in names if symbol not in before])
+        if self._joining is not None:
+            self._joining.add([symbol for symbol in names if symbol not in before], datetime.fromtimestamp(now, UTC))
 
     def stop(self) -> None:
         """End the streams, and the recording after what has come is committed."""
@@ -100,8 +115,10 @@ class LiveSession:
             return
         subscriber.close()
         recorder.stop()
+        if self._joining is not None:
+            self._joining.close()
         self._last = self.status()
-        self._subscriber = None
+        self._subscriber = self._joining = None
 
     def bars(self, symbol: str, timeframe: str, count: int | None = None) -> pd.DataFrame:
         """Return the newest `count` bars, oldest first, the forming one last; see `RealtimeBarAggregator.get_bars`."""
@@ -110,20 +127,30 @@ class LiveSession:
         with self._recorder.lock:
             return self._aggregator.get_bars(symbol, timeframe, count)
 
+    @property
+    def symbols(self) -> list[str]:
+        """What is recorded."""
+        return list(self._subscriber.symbols) if self._subscriber else []
+
+    def complete_rows(self, symbol: str, timeframe: str) -> Rows:
+        """Return the complete bars as numbers; see `RealtimeBarAggregator.complete_rows`."""
+        if self._recorder is None:
+            return self._aggregator.complete_rows(symbol, timeframe)
+        with self._recorder.lock:
+            return self._aggregator.complete_rows(symbol, timeframe)
+
     def status(self) -> LiveStatus:
         """Return how recording goes."""
         subscriber, recorder = self._subscriber, self._recorder
         if subscriber is None or recorder is None:
             return self._last
         missing = sum(gap.bars for gaps in recorder.gaps().values() for gap in gaps)
-        return LiveStatus(subscriber.status(), recorder.bars_a_second(), missing, recorder.counts)
+        history = self._joining.status() if self._joining else ""
+        return LiveStatus(subscriber.status(), recorder.bars_a_second(), missing, recorder.counts, history)
 
-    def _seed_all(self, symbols: Iterable[str]) -> None:
-        """Let bars reach back into earlier sessions, as far as they are stored."""
-        if self._seed is None or self._recorder is None:
-            return
-        for symbol in symbols:
-            for timeframe in LEVELS:
-                bars = self._seed(symbol, timeframe.name)
-                with self._recorder.lock:
-                    self._aggregator.seed(symbol, timeframe.name, bars)
+    def _seed(self, symbol: str, timeframe: str, bars: pd.DataFrame) -> None:
+        """Let bars reach back into earlier sessions."""
+        assert self._recorder is not None  # noqa: S101  it was there first
+        with self._recorder.lock:
+            self._aggregator.seed(symbol, timeframe, bars)
+        self._on_bars({(symbol, timeframe)})

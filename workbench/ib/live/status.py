@@ -60,6 +60,8 @@ class LiveStatus:
     open_gaps: int = 0
     """Five-second bars that are missing and still asked for."""
     counts: RecorderCounts | None = None
+    history: str = ""
+    """What of earlier sessions is still to come, or could not be fetched."""
 
     @property
     def oldest_age_s(self) -> float:
@@ -78,4 +80,5 @@ class LiveStatus:
             f"{live} of {len(self.streams.wanted)} symbols live · {self.bars_a_second:.1f} bars/s · oldest data {age}"
         )
         text += f" · {self.open_gaps} bars missing" if self.open_gaps else " · no gaps"
+        text += f" · {self.history}" if self.history else ""
         return text + (f" · {len(self.unfilled)} gaps NOT FILLED" if self.unfilled else "")
