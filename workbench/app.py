@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import logging
 import threading
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import replace
 from datetime import UTC, date, datetime
 from functools import cached_property
@@ -42,7 +42,7 @@ from workbench.market.bars import empty_bars
 from workbench.market.coverage import Interval
 from workbench.market.names import as_names
 from workbench.market.qualification import Qualification
-from workbench.market.sessions import parse_bound, parse_session
+from workbench.market.sessions import parse_session
 from workbench.market.timeframes import TIMEFRAMES
 from workbench.market.universe import Universe, compare, complete, default_universe
 from workbench.settings import GatewaySettings, Settings, load_settings
@@ -50,7 +50,7 @@ from workbench.store.closings import Closings
 from workbench.store.database import DatabaseManager
 from workbench.store.historical import HistoricalDataManager
 from workbench.store.journal import LiveJournal
-from workbench.store.quality import QualityReport, check_store
+from workbench.store.quality import QualityReport, check_store, known_until
 from workbench.store.rebuild import RebuildEvent
 from workbench.store.universes import current_universe, load_qualifications, read_universe, save_qualifications
 
@@ -63,6 +63,7 @@ if TYPE_CHECKING:
     from workbench.screening.history import ScreenHistory
     from workbench.screening.rules import Rule
     from workbench.screening.screen import ScreenResult
+    from workbench.screening.watch import ScreenWatch
 
 logger = logging.getLogger(__name__)
 
@@ -108,6 +109,8 @@ class Workbench:
             self.feed.close()
         if "live" in self.__dict__:
             self.live.stop()
+        if "watch" in self.__dict__:
+            self.watch.stop()
         if self._ib is not None:
             self._ib.disconnect()
             self._ib = None
@@ -156,7 +159,19 @@ class Workbench:
     @cached_property
     def live(self) -> LiveSession:
         """Live bars in the background: `desk.live.start(["AAPL"])`."""
-        return LiveSession(self._own_ib, lambda: LiveJournal(self.db), self._past)
+        return LiveSession(self._own_ib, lambda: LiveJournal(self.db), self._past, self._on_bars)
+
+    @cached_property
+    def watch(self) -> ScreenWatch:
+        """The screen over live bars: `desk.watch.start(on_alert=print)`, before or after `desk.live.start(…)`."""
+        from workbench.screening.watch import ScreenWatch
+
+        return ScreenWatch(self._rule, self.live.complete_rows, lambda: self.live.symbols, lambda: self.db)
+
+    def _on_bars(self, changed: Collection[tuple[str, str]]) -> None:
+        """Tell who has to know that live bars are complete; on the recorder's thread."""
+        if "watch" in self.__dict__:
+            self.watch.tell(changed)
 
     def _past(self) -> Past:
         """Return what live bars reach back to."""
@@ -372,9 +387,10 @@ class Workbench:
     ) -> QualityReport:
         """Look for what is wrong with the stored bars of some series, or of all. Nothing is connected or changed.
 
-        Nothing that ended before `since` is told; nothing from `as_of` on, else from now on, is expected.
+        Nothing that ended before `since` is told; nothing from `as_of` on is expected: else from now on, or, of
+        bars of the built-in gateway, from the end of the newest on.
         """
-        until = datetime.now(UTC) if as_of is None else parse_bound(as_of, TIMEFRAMES["1min"])
+        until = known_until(self.store, as_of)
         with tqdm(disable=not progress, unit="series", desc="check", total=0) as bar:
 
             def on_series(done: int, total: int) -> None:

@@ -35,7 +35,9 @@ def check(
     *,
     timeframe: TimeframesOption = None,
     since: Annotated[str | None, typer.Option(help="Tell nothing that ended before this date.")] = None,
-    as_of: Annotated[str | None, typer.Option(help="Expect nothing from this date on; else from now on.")] = None,
+    as_of: Annotated[
+        str | None, typer.Option(help="Expect nothing from this date on; else now, or the end of simulated bars.")
+    ] = None,
     fix: Annotated[bool, typer.Option("--fix", help="Fetch again what is wrong, and just that.")] = False,
     gateway: GatewayOption = "",
 ) -> None:

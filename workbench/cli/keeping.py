@@ -68,13 +68,13 @@ def drop(
     yes: Annotated[bool, typer.Option("--yes", help="Do not ask.")] = False,
 ) -> None:
     """Let the old bars of a timeframe go. IB keeps bars up to 30 seconds for six months: it may not have them again."""
-    from datetime import UTC, datetime
-
     from workbench.app import open_workbench
     from workbench.market.timeframes import parse_timeframe
+    from workbench.store.quality import known_until
 
-    length, before = str(parse_timeframe(timeframe)), datetime.now(UTC) - _age(older_than)
+    length, age = str(parse_timeframe(timeframe)), _age(older_than)
     with open_workbench() as desk:
+        before = known_until(desk.store) - age
         old = [
             one
             for one in desk.store.series()

@@ -12,6 +12,8 @@ from workbench.store.layout import parse_part_name
 from workbench.store.parts import PartChanged, find_part, read_info
 
 _FILE = ".source"
+BUILT_IN = "built-in gateway"
+"""How the source of simulated and of replayed bars begins."""
 USER = "user"
 """The source of bars that somebody saves by hand into a new store."""
 

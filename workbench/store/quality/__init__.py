@@ -7,7 +7,7 @@ timeframes of a symbol are compared with each other afterwards. Nothing here cha
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
-from datetime import date, datetime
+from datetime import UTC, date, datetime
 from itertools import groupby
 
 import numpy as np
@@ -17,7 +17,7 @@ from workbench.errors import InvalidInput, StoreError
 from workbench.market.bars import REQUIRED
 from workbench.market.contracts import check_symbol
 from workbench.market.sessions import parse_bound, session_calendar
-from workbench.market.timeframes import parse_timeframe
+from workbench.market.timeframes import TIMEFRAMES, parse_timeframe
 from workbench.store.historical import HistoricalDataManager
 from workbench.store.parts import to_micros
 from workbench.store.quality.agreement import find_disagreements, pairs
@@ -29,8 +29,9 @@ from workbench.store.quality.rules import find_broken, find_held_back, find_off_
 from workbench.store.quality.subject import Subject
 from workbench.store.review import moment_of
 from workbench.store.seriesinfo import SeriesInfo
+from workbench.store.source import BUILT_IN
 
-__all__ = ["CHECKS", "NOT_COVERED", "Finding", "QualityReport", "check_store", "map_coverage"]
+__all__ = ["CHECKS", "NOT_COVERED", "Finding", "QualityReport", "check_store", "known_until", "map_coverage"]
 
 CHECKS: tuple[Callable[[Subject], Iterator[Finding]], ...] = (
     find_gaps,
@@ -47,6 +48,18 @@ NOT_COVERED = -1.0
 """What a coverage map says of a session that is not covered."""
 
 _EXPLAINS = frozenset({"gap", "missing", "broken", "duplicate", "held back", "print", "off grid", "off hours"})
+
+
+def known_until(store: HistoricalDataManager, as_of: str | date | datetime | None = None) -> datetime:
+    """Return the moment from which on nothing is expected of a store: `as_of`, else now.
+
+    The built-in gateway may play at a time of its own: of its bars, it is the end of what is covered latest.
+    """
+    if as_of is not None:
+        return parse_bound(as_of, TIMEFRAMES["1min"])
+    ends = [span.end for info in store.series() for span in info.coverage]
+    is_simulated = (store.source or "").startswith(BUILT_IN)
+    return max(ends) if is_simulated and ends else datetime.now(UTC)
 
 
 def check_store(
