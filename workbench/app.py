@@ -31,6 +31,7 @@ from workbench.ib.closing.save import Parts
 from workbench.ib.connection import IBDataManager
 from workbench.ib.dial import IBConnectionConfig
 from workbench.ib.doctor import Check, DoctorReport, examine
+from workbench.ib.live.following import WatchlistFollower
 from workbench.ib.live.past import Past
 from workbench.ib.live.session import LiveSession
 from workbench.ib.qualification import Outcome, qualify
@@ -45,6 +46,7 @@ from workbench.market.qualification import Qualification
 from workbench.market.sessions import parse_session
 from workbench.market.timeframes import TIMEFRAMES
 from workbench.market.universe import Universe, compare, complete, default_universe
+from workbench.screening.watchlist import MARGIN, choose_watchlist
 from workbench.settings import GatewaySettings, Settings, load_settings
 from workbench.store.closings import Closings
 from workbench.store.database import DatabaseManager
@@ -90,6 +92,7 @@ class Workbench:
         self._opening = threading.RLock()
         self._gateway: GatewayProcess | None = None
         self._ib: IBDataManager | None = None
+        self._follower: WatchlistFollower | None = None
 
     def __repr__(self) -> str:
         connection = repr(self._ib) if self._ib else "not connected"
@@ -107,6 +110,8 @@ class Workbench:
         """Close what was opened: the connection, the built-in gateway, the database."""
         if "feed" in self.__dict__:
             self.feed.close()
+        if self._follower is not None:
+            self._follower.stop()
         if "live" in self.__dict__:
             self.live.stop()
         if "watch" in self.__dict__:
@@ -305,6 +310,35 @@ class Workbench:
                 "import %s. Else remove the file, or renew it: workbench universe export %s", path, changes, path, path
             )  # fmt: skip
         return universe
+
+    def follow_watchlist(self, always: str | Sequence[str] = ()) -> WatchlistFollower:
+        """Record live what is on the watchlist, and always some symbols first, however the list is replaced meanwhile.
+
+        Returns what follows it; its `stop` lets the streams be. Raises `AlreadyRecorded`.
+        """
+        if self._follower is not None:
+            self._follower.stop()
+        self._follower = WatchlistFollower(self.live, self.db.load_watchlist_symbols, always=always)
+        return self._follower.start()
+
+    def update_watchlist(
+        self,
+        ranked: pd.DataFrame,
+        *,
+        at: datetime | None = None,
+        capacity: int | None = None,
+        margin: float = MARGIN,
+        min_score: float = 0.0,
+    ) -> pd.DataFrame:
+        """Choose the watchlist among what a screen has ranked, save it in the place of the one before, and return it.
+
+        See `choose_watchlist` for the arguments; `at` is now unless given, `capacity` the account's market data lines.
+        """
+        moment, before = at or datetime.now(UTC), self.db.load_latest_watchlist()
+        room = self.settings.ib.market_data_lines if capacity is None else capacity
+        chosen = choose_watchlist(ranked, before, at=moment, capacity=room, margin=margin, min_score=min_score)
+        self.db.save_watchlist(chosen, at=moment)
+        return chosen
 
     def qualify(self, symbols: str | Sequence[str] = (), *, progress: bool = True) -> dict[str, Outcome]:
         """Ask IB for contracts of the universe, or for all, and keep in the database what is thought of each.

@@ -19,10 +19,13 @@ _LINE_EVERY = 60
 """Where there is no terminal, a line a minute."""
 
 
-@app.command(epilog="Example: `workbench live AAPL MSFT SPY`")
+@app.command(epilog="Example: `workbench live AAPL MSFT SPY`, `workbench live SPY --follow-watchlist`")
 def live(
     symbols: Annotated[list[str] | None, typer.Argument(help="Symbols; none means the whole universe.")] = None,
     *,
+    follow_watchlist: Annotated[
+        bool, typer.Option("--follow-watchlist", help="The symbols given, then the watchlist, as it is replaced.")
+    ] = False,
     gateway: GatewayOption = "",
     seconds: Annotated[float, typer.Option(help="End after so many seconds; 0 goes on until Ctrl-C.")] = 0.0,
 ) -> None:
@@ -38,7 +41,10 @@ def live(
         signal.signal(number, lambda *_: stopping.set())
     with open_workbench(gateway) as desk:
         recording = desk.live
-        recording.start(symbols or list(desk.universe))
+        if follow_watchlist:
+            desk.follow_watchlist(symbols or ())
+        else:
+            recording.start(symbols or list(desk.universe))
         _watch(recording, stopping, seconds)
         recording.stop()
         status = recording.status()
