@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any, Self, TypeVar
 
 import pandas as pd
 
-from workbench.errors import Disconnected, InvalidInput, NoData
+from workbench.errors import Disconnected, IBError, InvalidInput, NoData
 from workbench.ib.asking import Once, ask_until_answered
 from workbench.ib.budget import Budget, Ledger, MemoryLedger
 from workbench.ib.dial import IBConnectionConfig
@@ -25,12 +25,14 @@ from workbench.ib.pacing import SMALL_BARS_S, Ask, Pacer, limits_for
 from workbench.ib.plan import HistoryRequest, complete_until
 from workbench.ib.supervision import Link, Listener
 from workbench.ib.translate import check_duration, parse_bar_size
+from workbench.ib.units import unit_of
 from workbench.market.aggregate.live import STEP_S
 from workbench.market.bars import empty_bars
 from workbench.market.contracts import check_what_to_show
 from workbench.market.coverage import as_utc
 from workbench.market.sessions import session_calendar
 from workbench.market.universe import Universe, default_universe
+from workbench.store.footer import SHARES
 
 if TYPE_CHECKING:
     import ib_insync
@@ -40,6 +42,9 @@ if TYPE_CHECKING:
 logger = logging.getLogger(__name__)
 # ib_insync logs as errors what we raise as errors; without a handler of the user's, nobody wants it on the terminal.
 logging.getLogger("ib_insync").addHandler(logging.NullHandler())
+
+LIQUID = "SPY"
+"""Its volume a trade tells what volumes count."""
 
 T = TypeVar("T")
 
@@ -72,6 +77,7 @@ class IBDataManager:
         self._changing = threading.RLock()
         self._ledger: Ledger | None = None
         self._budget: Budget | None = None
+        self._unit: tuple[int, str] | None = None
 
     def __repr__(self) -> str:
         return f"IBDataManager({self.config}, {'connected' if self.connected else 'not connected'})"
@@ -99,6 +105,33 @@ class IBDataManager:
     def source(self) -> str:
         """Where this connection's bars come from: `IB`, or a built-in gateway and the tape that it plays."""
         return self._made_link().source
+
+    @property
+    def gateway_version(self) -> str:
+        """The server version that the gateway told."""
+        return str(self._made_link().version)
+
+    @property
+    def knows_volume_unit(self) -> bool:
+        """Whether `volume_unit` has its answer without a request."""
+        link = self._made_link()
+        return link.source != "IB" or (self._unit is not None and self._unit[0] == link.dials)
+
+    def volume_unit(self) -> str:
+        """Return whether volumes of stocks count `shares` or `lots`; empty when a liquid stock's bars do not tell.
+
+        A gateway of IB's is asked once a connection: its setting may change between two of them.
+        """
+        if self.source != "IB":
+            return SHARES
+        if not self.knows_volume_unit:
+            dials = self._made_link().dials
+            try:
+                self._unit = dials, unit_of(self.fetch_historical_bars(LIQUID, "1day", "1 M"))
+            except IBError as error:
+                logger.info("what volumes count is not known: %s", error)
+                return ""
+        return self._unit[1] if self._unit else ""
 
     @property
     def ledger(self) -> Ledger:

@@ -61,6 +61,10 @@ class Link:
         self.health = Health()
         self.account = self.source = ""
         """The account and where its bars come from, as the connection told that was made last."""
+        self.version = 0
+        """The version of the protocol that was agreed on with its server."""
+        self.dials = 0
+        """How many connections were made so far."""
         self.closed = False
         self._config, self._listeners = config, listeners
         self._configured_port = config.port
@@ -95,9 +99,9 @@ class Link:
             account = next(iter(ib.managedAccounts()), "")
             if self.account not in ("", account):
                 logger.warning("%s: this is another account now, %s instead of %s", self._config, account, self.account)
-            self.account, self.source = account, source_of(account)
+            self.account, self.source, self.version = account, source_of(account), ib.client.serverVersion()
             ib.client.MaxRequests = messages_a_second(self._config.market_data_lines)  # the budget keeps less
-            self._desk = Desk(ib, self.source)
+            self._desk, self.dials = Desk(ib, self.source), self.dials + 1
             ib.errorEvent += self._on_error
             ib.disconnectedEvent += self._drop
             self._happened(Connected())

@@ -38,19 +38,27 @@ class World:
     settled_spans: list[Interval] = field(default_factory=list)
     unsettled: list[Interval] = field(default_factory=list)
     asked: list[HistoryRequest] = field(default_factory=list)
+    denials: set[int] = field(default_factory=set)
+    """Which answers say wrongly that there is nothing; before the oldest bars that looks as if the listing began."""
+    told: list[datetime] = field(default_factory=list)
+    """The bars that were told."""
 
     def fill(self) -> SeriesFill:
         fill = SeriesFill("AAPL", self.timeframe, Interval(SINCE, UNTIL), self.final, CALENDAR, lambda _: self.size)
         fill.open(self.stored.missing(Interval(SINCE, UNTIL)))
+        fill.first_bar = min(self.told, default=None)
         return fill
 
     def answer(self, request: HistoryRequest) -> pd.DataFrame:
         """Return the first bar of each session that a request reaches, as the built-in gateway would."""
         self.asked.append(request)
+        if len(self.asked) - 1 in self.denials and request.covers.begin > SINCE:
+            return empty_bars()
         end = int(request.end.timestamp())
         begin = datetime.fromtimestamp(begin_of(parse_duration(request.duration), end, hours(), use_rth=True), UTC)
         sessions = CALENDAR.during(max(begin, self.head), request.end, TIMEFRAMES["5min"])
         starts = [it.label_utc if self.timeframe.is_daily else max(it.begin, begin, self.head) for it in sessions]
+        self.told += starts
         return pd.DataFrame({"close": 1.0}, index=pd.DatetimeIndex(starts, tz="UTC"))
 
     def save(self, spans: list[tuple[Interval, bool]]) -> None:
@@ -63,7 +71,11 @@ class World:
         self.save(fill.settle(request, self.answer(request)))
         if fill.wants_head:
             self.save([(span, True) for span in fill.bound(self.head)])
+        self.finish(fill, request)
+
+    def finish(self, fill: SeriesFill, request: HistoryRequest) -> None:
         fill.done(request)
+        self.save([(span, True) for span in fill.believed()])
 
     def is_whole(self) -> bool:
         left = self.stored.missing(Interval(SINCE, min(UNTIL, self.final)))
@@ -175,7 +187,7 @@ def test_without_a_head_the_past_is_asked_for_one_by_one() -> None:
         world.save(fill.settle(request, world.answer(request)))
         if fill.wants_head:
             assert fill.bound(None) == []
-        fill.done(request)
+        world.finish(fill, request)
 
     assert world.is_whole()
     assert fill.empty > 10
@@ -249,16 +261,16 @@ def test_that_ib_has_nothing_after_older_bars_is_believed_when_it_says_so_twice(
     fill.first_bar = SINCE - timedelta(days=30)
     request = fill.take()
 
-    doubted = fill.settle(request, empty_bars())
+    world.save(fill.settle(request, empty_bars()))
     assert fill.report().is_unfinished
-    fill.done(request)
+    world.finish(fill, request)
+    assert world.settled_spans == []
     again = fill.take()
-    believed = fill.settle(again, empty_bars() if second == "nothing again" else world.answer(again))
-    fill.done(again)
+    world.save(fill.settle(again, empty_bars() if second == "nothing again" else world.answer(again)))
+    world.finish(fill, again)
 
-    assert doubted == []
     assert (again.end, again.covers) == (request.end, request.covers)
-    assert believed == [(request.covers, True)]
+    assert world.settled_spans == [request.covers]
     assert not fill.has_turn
     assert not fill.report().is_unfinished
     assert fill.report().without == ((request.covers,) if second == "nothing again" else ())
@@ -269,12 +281,27 @@ def test_that_ib_has_nothing_before_its_first_bar_is_believed_at_once() -> None:
     fill = world.fill()
     request = fill.take()
 
-    believed = fill.settle(request, empty_bars())
-    fill.done(request)
+    world.save(fill.settle(request, empty_bars()))
+    world.finish(fill, request)
 
-    assert believed == [(request.covers, True)]
+    assert world.settled_spans == [request.covers]
     assert not fill.has_turn
     assert fill.report().without == ()
+
+
+@settings(deadline=None, max_examples=60)
+@given(st.randoms(use_true_random=False), st.integers(1, 25), st.integers(0, 16))
+def test_what_ib_denied_once_is_there_in_the_end_whenever_the_backfill_was_killed(
+    dice: random.Random, stop: int, denied: int
+) -> None:
+    """While it is not known whether older bars come, a denial covers nothing."""
+    world = World(TIMEFRAMES["1min"], denials={denied})
+    run(world, dice, stop_after=stop)
+    run(world, dice)
+
+    assert world.is_whole()
+    assert not [span for span in world.settled_spans if CALENDAR.during(span.begin, span.end, world.timeframe)
+                and not any(span.begin <= bar < span.end for bar in world.told)]  # fmt: skip
 
 
 def test_a_hole_between_bars_is_asked_for_once_more_when_all_else_is_done() -> None:
@@ -288,7 +315,7 @@ def test_a_hole_between_bars_is_asked_for_once_more_when_all_else_is_done() -> N
         bars = empty_bars() if is_in_hole else world.answer(request)
         world.asked += [request] * is_in_hole
         world.save(fill.settle(request, bars))
-        fill.done(request)
+        world.finish(fill, request)
 
     assert [one.covers for one in world.asked].count(hole[0]) == 2
     assert world.asked[-1].covers == hole[0]

@@ -12,6 +12,7 @@ from hypothesis import strategies as st
 
 from workbench.ib.doctor import bar_checks
 from workbench.ib.doctor.checks import State
+from workbench.ib.units import unit_of
 from workbench.market.timeframes import TIMEFRAMES
 
 HOUR, FOUR_HOURS = TIMEFRAMES["1hour"], TIMEFRAMES["4hour"]
@@ -121,12 +122,12 @@ def test_the_volume_a_trade_tells_shares_from_lots_or_nothing(each: float, count
     """US stocks trade some 30 to 800 shares at a time."""
     volumes = [count * each / (100 if is_lots else 1) for count in counts]
 
-    assert bar_checks.unit_of(with_volume(volumes, counts)) in (("lots", "") if is_lots else ("shares",))
+    assert unit_of(with_volume(volumes, counts)) in (("lots", "") if is_lots else ("shares",))
 
 
 def test_bars_without_trades_tell_no_unit() -> None:
-    assert bar_checks.unit_of(with_volume([0, 0], [0, 0])) == ""
-    assert bar_checks.unit_of(with_volume([0, 500], [0, 5])) == "shares"
+    assert unit_of(with_volume([0, 0], [0, 0])) == ""
+    assert unit_of(with_volume([0, 500], [0, 5])) == "shares"
 
 
 def test_real_shares_are_taken_for_shares(real_bars: Path) -> None:
@@ -134,7 +135,7 @@ def test_real_shares_are_taken_for_shares(real_bars: Path) -> None:
     trades = pd.read_parquet(real_bars / "lean" / "BAC" / "tick.parquet")
     volumes, counts = [float(trades["size"].sum())], [len(trades)]
 
-    assert bar_checks.unit_of(with_volume(volumes, counts)) == "shares"
+    assert unit_of(with_volume(volumes, counts)) == "shares"
 
 
 @given(factor=st.sampled_from([0.01, 1.0, 100.0]), seed=st.integers(0, 1000))
@@ -177,4 +178,4 @@ def test_a_mixture_of_units_is_a_problem(history: str, times: float | None, stat
 
 
 def test_a_unit_is_not_guessed_where_the_volume_a_trade_lies_between() -> None:
-    assert bar_checks.unit_of(with_volume([1000.0], [100])) == ""
+    assert unit_of(with_volume([1000.0], [100])) == ""

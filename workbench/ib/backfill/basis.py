@@ -6,27 +6,31 @@ whole for another reason, nothing is added until somebody has looked.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable
-from concurrent.futures import ThreadPoolExecutor
+import asyncio
+from collections.abc import Callable, Iterable, Sequence
+from contextlib import suppress
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
+from typing import NamedTuple
 
 import pandas as pd
 
-from workbench.errors import BasisMismatch, CorruptPart, WorkbenchError
+from workbench.errors import BasisMismatch, CorruptPart, StoreError, WorkbenchError
+from workbench.ib.backfill.difference import find_difference
 from workbench.ib.backfill.report import BackfillReport
 from workbench.ib.connection import IBDataManager
-from workbench.ib.plan import plan_requests
+from workbench.ib.loop import LoopThread
+from workbench.ib.plan import HistoryRequest, plan_requests
 from workbench.market.coverage import Coverage, Interval
 from workbench.market.sessions import EXCHANGE_ZONE, session_calendar
 from workbench.market.timeframes import parse_timeframe
 from workbench.store.historical import HistoricalDataManager
 from workbench.store.rebuild import RebuildEvent, span_of, staging, stored_series, switch
 from workbench.store.seriesinfo import SeriesInfo
-from workbench.store.splits import Ratio, Suspicion, find_split
+from workbench.store.splits import Ratio, Suspicion
 
 _BARS = 20
-_AT_ONCE = 10
+_AT_ONCE = 50
 
 Refill = Callable[[HistoricalDataManager, SeriesInfo, datetime], BackfillReport]
 """What fetches one series into another store, since some instant."""
@@ -34,39 +38,118 @@ Refill = Callable[[HistoricalDataManager, SeriesInfo, datetime], BackfillReport]
 
 @dataclass(slots=True)
 class Bases:
-    """What came of looking at some symbols: those that were rebuilt, those to which nothing may be added, and notes."""
+    """What came of looking at some symbols: those that were rebuilt, those to which nothing may be added, and notes.
+
+    IB has answered for the `answered` ones; the looks took so many `requests`.
+    """
 
     events: list[RebuildEvent] = field(default_factory=list)
     errors: dict[str, WorkbenchError] = field(default_factory=dict)
     notes: list[str] = field(default_factory=list)
+    answered: set[str] = field(default_factory=set)
+    requests: int = 0
+
+
+class Look(NamedTuple):
+    """Stored bars of a symbol, and the requests that ask for them again."""
+
+    info: SeriesInfo
+    bars: pd.DataFrame
+    requests: Sequence[HistoryRequest]
 
 
 def settle_bases(
-    ib: IBDataManager, store: HistoricalDataManager, symbols: Iterable[str], now: datetime, refill: Refill
+    ib: IBDataManager,
+    store: HistoricalDataManager,
+    symbols: Iterable[str],
+    now: datetime,
+    refill: Refill,
+    on_look: Callable[[int], None] = lambda _requests: None,
 ) -> Bases:
-    """Compare some stored bars of each symbol with IB's, and rebuild what was split. `now` is the gateway's time."""
-    found, chosen = Bases(), list(symbols)
-    with ThreadPoolExecutor(_AT_ONCE, thread_name_prefix="basis") as pool:
-        looks = {symbol: pool.submit(compare, ib, store, symbol) for symbol in chosen}
-    for symbol, look in looks.items():
+    """Compare some stored bars of each symbol with IB's, and rebuild what was split. `now` is the gateway's time.
+
+    `on_look` is told, on another thread, how many requests a look has taken.
+    """
+    found = Bases()
+
+    def answered(symbol: str, requests: int) -> None:
+        found.answered.add(symbol)
+        found.requests += requests
+        on_look(requests)
+
+    for symbol, look in compare(ib, store, symbols, answered).items():
         try:
-            _settle(found, symbol, look.result(), lambda name: rebuild(ib, store, name, now, refill))
+            if isinstance(look, WorkbenchError):
+                raise look
+            _settle(found, symbol, look, lambda name: rebuild(ib, store, name, now, refill))
         except WorkbenchError as error:
             found.errors[symbol] = error
     return found
 
 
-def compare(ib: IBDataManager, store: HistoricalDataManager, symbol: str) -> Ratio | Suspicion | None:
-    """Ask IB for the newest stored bars of a symbol and return what makes them differ; None, too, without any."""
+def plan_looks(store: HistoricalDataManager, symbols: Iterable[str]) -> list[Look]:
+    """Return the looks at all symbols of which there is something to look at."""
+    looks = []
+    for symbol in symbols:
+        with suppress(StoreError):  # told when the look is taken
+            looks.append(plan_look(store, symbol))
+    return [look for look in looks if look]
+
+
+def plan_look(store: HistoricalDataManager, symbol: str) -> Look | None:
+    """Return which stored bars of a symbol are asked for again, the best that tell a split; None without any.
+
+    Raises `CorruptPart` when they cannot be read.
+    """
     told = [one.readable_info() for one in store.series_of(symbol)]
     info = max((one for one in told if one.last), key=_worth, default=None)
     if info is None:
         return None
+    bars = store.load_bars(symbol, info.timeframe, *_tail(info), what_to_show=info.what_to_show).iloc[-_BARS:]
+    timeframe, calendar = parse_timeframe(info.timeframe), session_calendar(use_rth=info.use_rth)
+    end = calendar.first_start(bars.index[-1].to_pydatetime() + timedelta(microseconds=1), timeframe)
+    gaps = Coverage([Interval(bars.index[0].to_pydatetime(), end)])
+    return Look(info, bars, list(plan_requests(gaps, timeframe, calendar)))
+
+
+def compare(
+    ib: IBDataManager,
+    store: HistoricalDataManager,
+    symbols: Iterable[str],
+    answered: Callable[[str, int], None] = lambda _symbol, _requests: None,
+) -> dict[str, Ratio | Suspicion | WorkbenchError | None]:
+    """Ask IB for the newest stored bars of each symbol and return what makes them differ; None, too, without any."""
+    thread, at_once = LoopThread("basis"), asyncio.Semaphore(_AT_ONCE)
+
+    async def compared(symbol: str) -> Ratio | Suspicion | WorkbenchError | None:
+        try:
+            async with at_once:
+                return await _compared(ib, store, symbol, answered)
+        except WorkbenchError as error:
+            return error
+
+    async def all_compared() -> dict[str, Ratio | Suspicion | WorkbenchError | None]:
+        chosen = list(symbols)
+        return dict(zip(chosen, await asyncio.gather(*map(compared, chosen)), strict=True))
+
     try:
-        bars = store.load_bars(symbol, info.timeframe, *_tail(info), what_to_show=info.what_to_show).iloc[-_BARS:]
+        return thread.run(all_compared())
+    finally:
+        thread.close()
+
+
+async def _compared(
+    ib: IBDataManager, store: HistoricalDataManager, symbol: str, answered: Callable[[str, int], None]
+) -> Ratio | Suspicion | None:
+    try:
+        look = await asyncio.to_thread(plan_look, store, symbol)
     except CorruptPart as error:
         return Suspicion(f"they could not be compared: {error}", is_of_all=False)
-    return find_split(bars, _asked_again(ib, info, bars))
+    if look is None:
+        return None
+    fresh = await _asked_again(ib, look)
+    answered(symbol, len(look.requests))
+    return find_difference(look.bars, fresh)
 
 
 def refuse_other_basis(
@@ -82,7 +165,7 @@ def refuse_other_basis(
         return
     if stored.empty:
         return
-    split = find_split(stored, bars)
+    split = find_difference(stored, bars)
     if isinstance(split, Ratio) or (isinstance(split, Suspicion) and split.is_of_all):
         raise BasisMismatch(f"{symbol} {timeframe}: {_described(split)}. These bars were not stored; run it again")
 
@@ -101,7 +184,9 @@ def rebuild(
     `by_hand`: whether or not a split is found. Raises `BasisMismatch`: nothing was changed.
     """
     with staging(store, symbol, now.astimezone(EXCHANGE_ZONE).date()) as staged:
-        split = compare(ib, store, symbol)  # another process may have been faster
+        split = compare(ib, store, [symbol])[symbol]  # another process may have been faster
+        if isinstance(split, WorkbenchError):
+            raise split
         if not isinstance(split, Ratio) and not by_hand:
             return None
         stored = stored_series(store, symbol)
@@ -110,11 +195,12 @@ def rebuild(
         for series in stored:
             info = series.info()
             report = refill(staged, info, span_of(series))
-            if report.failed or report.interrupted:
-                reason = str(report.failed[0].error) if report.failed else "it was interrupted"
+            if report.interrupted:
+                raise KeyboardInterrupt
+            if report.failed:
                 raise BasisMismatch(
                     f"{symbol}: {_described(split)}; all its series have to be fetched anew, and {info.timeframe} was "
-                    f"not: {reason}. Nothing was changed; run it again: it goes on from here"
+                    f"not: {report.failed[0].error}. Nothing was changed; run it again: it goes on from here"
                 )
         return switch(store, staged, symbol, split if isinstance(split, Ratio) else None, now)
 
@@ -156,14 +242,11 @@ def _tail(info: SeriesInfo) -> tuple[datetime, datetime]:
     return info.last - reach, info.last + timedelta(microseconds=1)
 
 
-def _asked_again(ib: IBDataManager, info: SeriesInfo, bars: pd.DataFrame) -> pd.DataFrame:
-    timeframe = parse_timeframe(info.timeframe)
-    first, last = bars.index[0].to_pydatetime(), bars.index[-1].to_pydatetime()
-    calendar = session_calendar(use_rth=info.use_rth)
-    end = calendar.first_start(last + timedelta(microseconds=1), timeframe)
-    requests = plan_requests(Coverage([Interval(first, end)]), timeframe, calendar)
+async def _asked_again(ib: IBDataManager, look: Look) -> pd.DataFrame:
+    info = look.info
     answers = [
-        ib.fetch(info.symbol, request, what_to_show=info.what_to_show, use_rth=info.use_rth) for request in requests
+        await ib.fetch_async(info.symbol, request, what_to_show=info.what_to_show, use_rth=info.use_rth)
+        for request in look.requests
     ]
-    joined = pd.concat(answers).sort_index() if answers else bars.iloc[:0]
+    joined = pd.concat(answers).sort_index() if answers else look.bars.iloc[:0]
     return joined[~joined.index.duplicated()]

@@ -3,8 +3,9 @@
 At first a few requests are under way; each whole answer doubles how many may be, after one that falls short they go one
 by one. Nobody knows in advance where a listing begins; requests for nothing shall not go by the dozen.
 
-That IB has nothing of whole sessions is believed at once where nothing is known to lie before them: the listing had not
-begun. After older bars it is doubted: asked once more when all else is done, believed then, and told in the report.
+That IB has nothing of whole sessions is believed where no bar lies before them: the listing had not begun. After older
+bars it is doubted: asked once more when all else is done, believed then, and told in the report. As long as it is not
+known which of the two it is, nothing is covered by it: a backfill that is killed meanwhile asks for it again.
 """
 
 from __future__ import annotations
@@ -58,7 +59,7 @@ class SeriesFill:
         self._open = Coverage()
         self._under_way: list[HistoryRequest] = []
         self._allowed, self._timeouts, self._lost = _AT_FIRST, 0, 0
-        self._empty = self._asked_again = Coverage()
+        self._empty = self._asked_again = self._unbelieved = Coverage()
         self._is_short = self._has_asked_head = self._has_changed = False
 
     @property
@@ -112,6 +113,8 @@ class SeriesFill:
     def settle(self, request: HistoryRequest, bars: pd.DataFrame) -> list[tuple[Interval, bool]]:
         """Take an answer; return the spans of it to save, and whether each is covered thereby.
 
+        Of spans of which IB has nothing `believed` tells later.
+
         Raises `RequestRefused` when the answer has nothing of what was asked for.
         """
         covers, first = _covers(request), None if bars.empty else bars.index[0].to_pydatetime()
@@ -126,13 +129,27 @@ class SeriesFill:
         self._go_on(request, settles)
         if first is not None:
             self.first_bar = min(self.first_bar or first, first)
-            self._empty = _without(self._empty, covers)
+            self._empty, self._unbelieved = _without(self._empty, covers), _without(self._unbelieved, covers)
         elif settles is not None:
             self._empty |= Coverage([settles])
-            if self._is_doubted(settles):
-                return []
+            self._unbelieved |= Coverage([settles])
+            return []
         unsettled = covers.clip(limit, covers.end)
         return [(span, span is settles) for span in (settles, unsettled) if span is not None]
+
+    def believed(self) -> list[Interval]:
+        """Return spans of which IB has nothing, to be covered now.
+
+        Everything before them is settled and no bar lies there, or IB has said it twice.
+        """
+        pending = [gap.begin for gap in self._open] + [_covers(request).begin for request in self._under_way]
+        oldest = min(pending, default=_AFTER_ALL)
+        if self.error is not None:
+            return []
+        spans = [span for span in self._unbelieved if span.end <= oldest and not self._is_doubted(span)]
+        for span in spans:
+            self._unbelieved = _without(self._unbelieved, span)
+        return spans
 
     def _go_on(self, request: HistoryRequest, settles: Interval | None) -> None:
         """Open again what an answer left open at its begin, and let more requests go, or fewer."""
@@ -218,7 +235,7 @@ class SeriesFill:
             self.saved,
             self.empty,
             self.error,
-            is_unfinished=len(self._open) > 0 or any(map(self._is_doubted, self._empty)),
+            is_unfinished=len(self._open) > 0 or len(self._unbelieved) > 0,
             without=tuple(filter(self._is_strange, self._empty)),
         )
 

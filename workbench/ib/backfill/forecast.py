@@ -16,6 +16,10 @@ ANSWER_S_PER_1000_BARS = 1.0
 """How long IB takes: 0.3 to 1.0 s a thousand bars were measured at a live TWS; the slower is taken."""
 
 
+LOOK, UNIT = "split check", "volume unit"
+"""Stand in the place of a timeframe: requests that look whether stored bars still hold, and what volumes count."""
+
+
 @dataclass(frozen=True, slots=True)
 class Planned:
     """A request that is going to be sent, and about how many bars it has."""
@@ -27,7 +31,7 @@ class Planned:
 
 @dataclass(frozen=True, slots=True)
 class ForecastRow:
-    """What is to be fetched at one timeframe."""
+    """What is to be fetched at one timeframe, or to look at first."""
 
     timeframe: str
     series: int

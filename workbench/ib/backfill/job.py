@@ -3,30 +3,31 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from datetime import datetime
+from typing import NoReturn
 
 from tqdm.auto import tqdm
 
 from workbench.errors import InvalidInput
-from workbench.ib.backfill.basis import Bases, Refill, rebuild, settle_bases
+from workbench.ib.backfill.basis import Bases, Refill, plan_looks, rebuild, settle_bases
 from workbench.ib.backfill.fill import SeriesFill
-from workbench.ib.backfill.forecast import Forecast, Planned, forecast
+from workbench.ib.backfill.forecast import LOOK, UNIT, Forecast, Planned, forecast
 from workbench.ib.backfill.report import BackfillReport
 from workbench.ib.backfill.runner import Run, recorded
 from workbench.ib.backfill.shelf import Prices, Shelf
 from workbench.ib.backfill.sizes import RequestSizes
 from workbench.ib.backfill.wanted import DEFAULT_TIMEFRAMES, SETTLE, Bound, wanted_span
-from workbench.ib.connection import IBDataManager
+from workbench.ib.connection import LIQUID, IBDataManager
 from workbench.ib.loop import LoopThread, await_done
 from workbench.ib.pacing import Ask, Pacer, limits_for
-from workbench.ib.plan import complete_until
+from workbench.ib.plan import HistoryRequest, complete_until
 from workbench.market.contracts import check_symbol, check_what_to_show
 from workbench.market.coverage import Interval
 from workbench.market.names import as_names
 from workbench.market.sessions import session_calendar
-from workbench.market.timeframes import Timeframe, parse_timeframe
+from workbench.market.timeframes import TIMEFRAMES, Timeframe, parse_timeframe
 from workbench.store.historical import HistoricalDataManager
 from workbench.store.rebuild import RebuildEvent
 from workbench.store.seriesinfo import SeriesInfo
@@ -131,17 +132,22 @@ class Backfill:
             if fill.error is None:
                 with recorded(fill):
                     self._shelf.set_aside_corrupt(fill)
-        try:
-            bases = self._settle_bases(progress=progress)
-        except KeyboardInterrupt:
-            return BackfillReport(tuple(fill.report() for fill in self._fills), interrupted=True)
+        with tqdm(disable=not progress, unit="request", desc="backfill", total=self.forecast.requests) as bar:
+            try:
+                self._learn_unit(bar)
+                bases = self._settle_bases(bar, progress=progress)
+            except KeyboardInterrupt:
+                return BackfillReport(tuple(fill.report() for fill in self._fills), interrupted=True)
+            is_interrupted = self._fill_all(bar, known=bases.answered)
+        notes = (*map(str, bases.events), *bases.notes)
+        return BackfillReport(tuple(fill.report() for fill in self._fills), is_interrupted, notes, bases.requests)
+
+    def _fill_all(self, bar: tqdm[NoReturn], known: Collection[str]) -> bool:
+        """Fill all series; return whether Ctrl-C has ended it."""
         thread = LoopThread("backfill")
         try:
-            with (
-                tqdm(disable=not progress, unit="request", desc="backfill", total=self.forecast.requests) as bar,
-                ThreadPoolExecutor(_SAVERS, thread_name_prefix="backfill") as savers,
-            ):
-                run = Run(self._ib, self._fills, self._shelf, self._sizes, bar, savers)
+            with ThreadPoolExecutor(_SAVERS, thread_name_prefix="backfill") as savers:
+                run = Run(self._ib, self._fills, self._shelf, self._sizes, bar, savers, known)
                 running = thread.submit(run.all())
                 try:
                     await_done([running])
@@ -150,17 +156,14 @@ class Backfill:
                 running.result()
         finally:
             thread.close()
-        notes = (*map(str, bases.events), *bases.notes)
-        return BackfillReport(tuple(fill.report() for fill in self._fills), run.is_stopping, notes)
+        return run.is_stopping
 
-    def _settle_bases(self, *, progress: bool) -> Bases:
+    def _settle_bases(self, bar: tqdm[NoReturn], *, progress: bool) -> Bases:
         """Look for splits before anything is added to stored bars; what cannot be settled is not filled."""
         if self._is_rebuild:
             return Bases()
-        symbols = dict.fromkeys(fill.symbol for fill in self._fills if fill.has_turn)
-
         refill = _refill(self._ib, self._now, progress=progress)
-        bases = settle_bases(self._ib, self._shelf.store, symbols, self._now, refill)
+        bases = settle_bases(self._ib, self._shelf.store, self._to_look_at(), self._now, refill, bar.update)
         for note in (*bases.events, *bases.notes):
             logger.warning("%s", note)
         for fill in self._fills:
@@ -168,24 +171,42 @@ class Backfill:
                 fill.fail(bases.errors[fill.symbol])
         return bases
 
+    def _learn_unit(self, bar: tqdm[NoReturn]) -> None:
+        """Learn what is recorded beside the bars."""
+        if self._to_look_at():
+            asks = self._asks_unit()
+            self._shelf.know(self._ib)
+            bar.update(asks)
+
+    def _asks_unit(self) -> bool:
+        """Tell whether it takes a request to learn what volumes count."""
+        return self._shelf.prices.what_to_show == "TRADES" and not self._ib.knows_volume_unit
+
+    def _to_look_at(self) -> list[str]:
+        """Return the symbols to which something is going to be added."""
+        return list(dict.fromkeys(fill.symbol for fill in self._fills if fill.has_turn))
+
     def _forecast(self) -> Forecast:
-        config, universe = self._ib.config, self._ib.universe
+        config, prices = self._ib.config, self._shelf.prices.what_to_show
         planned = [
-            Planned(
-                str(fill.timeframe),
-                Ask(
-                    fill.symbol,
-                    universe.contract(fill.symbol).exchange,
-                    self._shelf.prices.what_to_show,
-                    fill.timeframe.seconds,
-                    f"{request.end} {request.duration}",
-                ),
-                request.bars,
-            )
+            self._planned(str(fill.timeframe), fill.symbol, prices, request)
             for fill in self._fills
             for request in fill.plan()
         ]
+        looks = [] if self._is_rebuild else plan_looks(self._shelf.store, self._to_look_at())
+        planned += [
+            self._planned(LOOK, look.info.symbol, look.info.what_to_show, request)
+            for look in looks
+            for request in look.requests
+        ]
+        if planned and self._asks_unit():
+            planned.append(self._planned(UNIT, LIQUID, prices, HistoryRequest(TIMEFRAMES["1day"], "1 M", bars=21)))
         return forecast(planned, Pacer(limits_for(config.market_data_lines)) if config.paced else None)
+
+    def _planned(self, what: str, symbol: str, prices: str, request: HistoryRequest) -> Planned:
+        exchange = self._ib.universe.contract(symbol).exchange
+        rest = f"{request.end} {request.duration}"
+        return Planned(what, Ask(symbol, exchange, prices, request.timeframe.seconds, rest), request.bars)
 
 
 def rebuild_symbol(

@@ -85,6 +85,8 @@ class BackfillReport:
     interrupted: bool = False
     notes: tuple[str, ...] = ()
     """Splits that were found, and stored bars that IB tells otherwise."""
+    looks: int = 0
+    """How many requests more it took to look for splits."""
 
     @property
     def failed(self) -> tuple[SeriesReport, ...]:
@@ -118,15 +120,24 @@ class BackfillReport:
         return f"<p>{_escaped(self._summary())}</p>{notes}{table}"
 
     def __repr__(self) -> str:
-        lines = [f"{one.symbol} {one.timeframe}: {one.error}" for one in self.failed]
+        lines = [f"{symbol} {', '.join(names)}: {error}" for (symbol, error), names in self._failures().items()]
         lines += [
             f"{one.symbol} {one.timeframe}: IB has nothing of {span}" for one in self.series for span in one.without
         ]
         lines += [f"could not be read, and is kept as {path}" for one in self.series for path in one.saved.set_aside]
         return "\n".join([self._summary(), *lines, *self.notes])
 
+    def _failures(self) -> dict[tuple[str, str], list[str]]:
+        """Return the timeframes that failed for one reason, by symbol and reason."""
+        found: dict[tuple[str, str], list[str]] = {}
+        for one in self.failed:
+            found.setdefault((one.symbol, str(one.error)), []).append(one.timeframe)
+        return found
+
     def _summary(self) -> str:
         text = f"{self.added:,} bars added to {len(self.series)} series by {self.requests} requests"
+        if self.looks:
+            text += f", after {self.looks} to look for splits"
         if self.revised:
             text += f"; {self.revised:,} revised by IB since"
         if self.failed:

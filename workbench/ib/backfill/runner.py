@@ -5,7 +5,8 @@ from __future__ import annotations
 import asyncio
 import heapq
 import logging
-from collections.abc import Iterator, Sequence
+from collections import defaultdict
+from collections.abc import Collection, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from datetime import datetime
@@ -14,7 +15,7 @@ from typing import NoReturn
 import pandas as pd
 from tqdm import tqdm
 
-from workbench.errors import IBError, RequestTimeout, WorkbenchError
+from workbench.errors import IBError, NoPermission, RequestTimeout, UnknownContract, WorkbenchError
 from workbench.ib.backfill.fill import SeriesFill
 from workbench.ib.backfill.shelf import Shelf
 from workbench.ib.backfill.sizes import RequestSizes
@@ -27,12 +28,18 @@ logger = logging.getLogger(__name__)
 
 _IN_HAND = 100
 """Requests of each kind, small bars and longer ones, that wait for their turn, are under way or being saved."""
+_OF_THE_SYMBOL = (UnknownContract, NoPermission)
+"""What IB refuses for the sake of the symbol, whatever is asked of it."""
 _GRACE_S = 3.0
 """How long Ctrl-C waits for answers that are on their way."""
 
 
 class Run:
-    """A backfill under way. It lives on a loop of its own; the store is used on other threads."""
+    """A backfill under way. It lives on a loop of its own; the store is used on other threads.
+
+    Of a symbol that is not `known` to be answered one request goes ahead, and the others wait for what comes of it: a
+    symbol that IB refuses is asked for once, not once for each timeframe.
+    """
 
     def __init__(
         self,
@@ -42,12 +49,15 @@ class Run:
         sizes: RequestSizes,
         bar: tqdm[NoReturn],
         savers: ThreadPoolExecutor,
+        known: Collection[str] = (),
     ) -> None:
         self.is_stopping = False
         self._ib, self._fills, self._shelf, self._sizes, self._bar, self._savers = ib, fills, shelf, sizes, bar, savers
         self._fetching: set[asyncio.Task[None]] = set()
         self._locks = {id(fill): asyncio.Lock() for fill in fills}
         self._heads: dict[str, asyncio.Task[datetime | None]] = {}
+        self._known, self._refused = set(known), dict[str, IBError]()
+        self._doors: defaultdict[str, asyncio.Lock] = defaultdict(asyncio.Lock)
         self._shown = {id(fill): (fill.left, fill.answered) for fill in fills}
 
     async def all(self) -> None:
@@ -113,6 +123,8 @@ class Run:
                 with recorded(fill):
                     fill.look_again(self._shelf.missing(fill))
             self._show_progress(fill)
+        with recorded(fill):
+            await self._save(fill, empty_bars(), [(span, True) for span in fill.believed()])
 
     def _show_progress(self, fill: SeriesFill) -> None:
         """Move the bar of progress by what has changed of a series since it was last looked at."""
@@ -126,16 +138,40 @@ class Run:
         assert task is not None  # noqa: S101  it runs in one
         self._fetching.add(task)
         try:
-            prices = self._shelf.prices
-            return await self._ib.fetch_async(
-                fill.symbol, request, what_to_show=prices.what_to_show, use_rth=prices.use_rth
-            )
+            return await self._introduced(fill.symbol, request)
         except RequestTimeout as error:
             await asyncio.to_thread(self._sizes.timed_out, request)
             fill.timed_out(request, error)
             return None
         finally:
             self._fetching.discard(task)
+
+    async def _introduced(self, symbol: str, request: HistoryRequest) -> pd.DataFrame:
+        """Fetch, but of a symbol of which nothing is known yet one at a time; raise what IB has refused it for."""
+        if symbol not in self._known:
+            async with self._doors[symbol]:
+                if symbol in self._refused:
+                    raise self._refused[symbol]
+                if symbol not in self._known:
+                    return await self._ahead(symbol, request)
+        return await self._sent(symbol, request)
+
+    async def _ahead(self, symbol: str, request: HistoryRequest) -> pd.DataFrame:
+        """Fetch what tells whether the symbol is answered; unless IB refuses it, the others go on."""
+        try:
+            bars = await self._sent(symbol, request)
+        except _OF_THE_SYMBOL as error:
+            self._refused[symbol] = error
+            raise
+        except BaseException:
+            self._known.add(symbol)
+            raise
+        self._known.add(symbol)
+        return bars
+
+    async def _sent(self, symbol: str, request: HistoryRequest) -> pd.DataFrame:
+        prices = self._shelf.prices
+        return await self._ib.fetch_async(symbol, request, what_to_show=prices.what_to_show, use_rth=prices.use_rth)
 
     async def _taken(self, fill: SeriesFill, request: HistoryRequest, bars: pd.DataFrame) -> None:
         """Save what an answer settles, then ask since when there is any, where that is worth it."""
@@ -148,6 +184,8 @@ class Run:
             await self._save(fill, empty_bars(), [(span, True) for span in empty])
 
     async def _save(self, fill: SeriesFill, bars: pd.DataFrame, spans: Sequence[tuple[Interval, bool]]) -> None:
+        if not spans:
+            return
         loop = asyncio.get_running_loop()
         async with self._locks[id(fill)]:
             fill.add(await loop.run_in_executor(self._savers, self._shelf.save, fill, bars, spans))

@@ -3,17 +3,21 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 
 import pandas as pd
 
+from workbench.errors import Disconnected
 from workbench.ib.backfill.basis import refuse_other_basis
 from workbench.ib.backfill.fill import SeriesFill
+from workbench.ib.connection import IBDataManager
 from workbench.ib.plan import complete_until
 from workbench.market.coverage import Coverage, Interval
 from workbench.market.sessions import session_calendar
 from workbench.market.timeframes import Timeframe
+from workbench.store.footer import SHARES
 from workbench.store.historical import HistoricalDataManager
 from workbench.store.merge import SaveReport
 from workbench.store.seriesinfo import SeriesInfo
@@ -34,6 +38,7 @@ class Shelf:
         self, store: HistoricalDataManager, source: str, prices: Prices, now: datetime, *, overlap: bool
     ) -> None:
         self.prices, self.source = prices, source
+        self.gateway_version = self.volume_unit = ""
         self.store, self._now, self._overlap = store, now, overlap
         self._calendar = session_calendar(use_rth=prices.use_rth)
 
@@ -60,10 +65,22 @@ class Shelf:
             as_of=complete_until(self._now, fill.timeframe, self._calendar),
         )
 
+    def know(self, ib: IBDataManager) -> None:
+        """Learn what is recorded with the bars: the gateway's version, and what its volumes of stocks count."""
+        with suppress(Disconnected):  # then nothing will be fetched either
+            self.gateway_version = ib.gateway_version
+            self.volume_unit = ib.volume_unit() if self.prices.what_to_show == "TRADES" else ""
+
+    def _unit(self, fill: SeriesFill) -> str:
+        """Return what the volumes of a series count; where that is not known, what they counted before, else shares."""
+        is_stock = self.store.universe.contract(fill.symbol).kind != "index"
+        return (self.volume_unit if is_stock else "") or self._info(fill).volume_unit or SHARES
+
     def save(self, fill: SeriesFill, bars: pd.DataFrame, spans: Sequence[tuple[Interval, bool]]) -> SaveReport:
         """Save the bars of some spans; those that are settled become covered."""
         report = SaveReport()
         refuse_other_basis(self.store, fill.symbol, str(fill.timeframe), bars, self.prices.what_to_show)
+        unit = self._unit(fill)
         for span, is_settled in spans:
             report += self.store.save_bars(
                 fill.symbol,
@@ -73,6 +90,8 @@ class Shelf:
                 use_rth=self.prices.use_rth,
                 source=bars.attrs.get("source", self.source),
                 covers=span if is_settled else None,
+                volume_unit=unit,
+                gateway_version=self.gateway_version,
             )
         return report
 

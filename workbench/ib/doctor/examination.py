@@ -26,6 +26,7 @@ from workbench.ib.doctor.report import DoctorReport
 from workbench.ib.loop import LoopThread
 from workbench.ib.notices import Notices, first_of, refusal_of
 from workbench.ib.translate import BAR_SIZES, to_error, to_ib_contract
+from workbench.ib.units import unit_of
 from workbench.market.contracts import Contract
 from workbench.market.sessions import session_calendar
 from workbench.market.timeframes import TIMEFRAMES
@@ -348,7 +349,7 @@ class _Examination:
         return [live, await self._volume_unit()]
 
     async def _volume_unit(self) -> Check:
-        unit, times = "" if self._history.empty else bar_checks.unit_of(self._history), None
+        unit, times = "" if self._history.empty else unit_of(self._history), None
         if len(self._stream):
             index = pd.DatetimeIndex([bar.time for bar in self._stream]).as_unit("us")
             streamed = pd.DataFrame({"volume": [float(bar.volume) for bar in self._stream]}, index=index)
