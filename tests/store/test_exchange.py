@@ -6,6 +6,7 @@ from pathlib import Path
 from typing import Literal
 
 import pandas as pd
+import polars as pl
 import pytest
 
 from workbench.errors import InvalidBars, InvalidInput, SourceMismatch, StoreError
@@ -174,3 +175,39 @@ def test_a_decimal_comma_is_never_taken_for_a_number(tmp_path: Path) -> None:
 
     with pytest.raises(InvalidBars, match="row 0: '10,5' under close is no number"):
         understand(written(tmp_path, text), Layout(MINUTE))
+
+
+def test_dates_and_times_of_day_in_two_columns_are_one_time(tmp_path: Path) -> None:
+    for header, day in (("Date,Time", "2026-11-20"), ("<DATE>,<TIME>", "20261120")):
+        text = f"{header},open,high,low,close,volume\n{day},09:30,10,11,9,10.5,100\n{day},09:31:00,10,11,9,10.5,100\n"
+
+        (found,) = understand(written(tmp_path, text), Layout(MINUTE, NEW_YORK))
+
+        assert [f"{stamp:%H:%M}" for stamp in found.bars.index] == ["14:30", "14:31"]
+
+
+@pytest.mark.parametrize("time", ["2024", "2024-11", "1700000000", "09:30:00", "20/11/2026"])
+def test_what_is_not_a_whole_date_is_refused_with_its_row(tmp_path: Path, time: str) -> None:
+    with pytest.raises(InvalidBars, match=f"'{time}' in row 1 does not begin with a date"):
+        understand(written(tmp_path, minutes("2026-11-20", time)), Layout(DAY))
+
+
+def test_numbers_are_no_times(tmp_path: Path) -> None:
+    path = tmp_path / "AAPL.parquet"
+    prices = {name: [1.0] for name in ("open", "high", "low", "close", "volume")}
+    pl.DataFrame({"timestamp": [1_700_000_000], **prices}).write_parquet(path)
+
+    with pytest.raises(InvalidBars, match="does not begin with a date"):
+        understand(path, Layout(MINUTE, "UTC"))
+
+
+def test_the_end_of_a_daily_bar_is_refused() -> None:
+    with pytest.raises(InvalidInput, match="leave --stamps end out"):
+        Layout(DAY, stamps="end")
+
+
+def test_a_price_that_cannot_be_is_refused_with_its_row(tmp_path: Path) -> None:
+    text = minutes("2026-11-20 09:30").replace("10,11,9,10.5", "10,1e308,9,10.5")
+
+    with pytest.raises(InvalidBars, match=r"row 0 .* has a price above 1,000,000,000"):
+        understand(written(tmp_path, text), Layout(MINUTE, NEW_YORK))

@@ -31,6 +31,8 @@ COLUMNS = (*REQUIRED, *OPTIONAL)
 STAMP_TYPE = pa.timestamp("us", tz="UTC")
 INDEX_DTYPE = "datetime64[us, UTC]"
 _FIRST_US, _END_US = (int(np.datetime64(day, "us").astype(np.int64)) for day in ("1900-01-01", "2200-01-01"))
+_MOST = 1e9
+"""No price is as high; the largest float is IB's word for one that is not set."""
 _QUARTER_S = 900
 _OPEN_MIN = 570
 _HOURLY: dict[str, Callable[[np.ndarray], np.ndarray]] = {
@@ -188,6 +190,7 @@ def _rules(stamps: np.ndarray, values: dict[str, np.ndarray]) -> Iterator[Rule]:
     yield Rule("broken", "lies before the row before it: bars must be sorted", steps < 0)
     yield Rule("broken", "has a price that is no finite number", ~np.isfinite(prices).all(axis=0))
     yield Rule("broken", "has a price that is not positive", prices.min(axis=0) <= 0)
+    yield Rule("broken", f"has a price above {_MOST:,.0f}", prices.max(axis=0) > _MOST)
     lowest, highest = np.minimum(opens, closes), np.maximum(opens, closes)
     yield Rule("broken", "has a low above its open, close or high", lows > np.minimum(lowest, highs))
     yield Rule("broken", "has a high below its open or close", highs < highest)

@@ -6,7 +6,7 @@ and whether they are the begin of a bar or its end. What is not said and cannot 
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
@@ -34,6 +34,8 @@ _KNOWN = {
 """By which names a column is known when it is not mapped, in any case."""
 _ZONE = r"(?i)(\d\d:?\d\d(:?\d\d(\.\d+)?)?) ?(z|[+-]\d\d(:?\d\d)?)$"
 """The zone that a time of day ends with."""
+_DATE = r"^(\d{4}-\d\d-\d\d|\d{8})([T ]|$)"
+"""How every time begins: a year by itself is no date."""
 _HEADER = 65_536
 
 
@@ -56,6 +58,8 @@ class Layout:
             ZoneInfo(self.zone or "UTC")
         except (OSError, ValueError) as error:
             raise InvalidInput(f"{self.zone!r} is no time zone; write America/New_York or UTC") from error
+        if self.timeframe.is_daily and self.stamps == "end":
+            raise InvalidInput("a daily bar is known by its session's date, not by its end: leave --stamps end out")
 
 
 @dataclass(frozen=True, slots=True)
@@ -87,7 +91,7 @@ def understand(path: Path, layout: Layout) -> list[Understood]:
     """Return the bars of a file, by symbol. Raises `InvalidBars`, which names the file and the row."""
     frame = _read(path)
     names = _columns(path, list(frame.columns), layout)
-    stamps = _starts(path, frame[names[TIMESTAMP]], layout)
+    stamps = _starts(path, _times(frame, names, layout), layout)
     numbers = {ours: _numbers(path, frame[theirs]) for ours, theirs in names.items() if ours in COLUMNS}
     bars = pd.DataFrame(numbers).set_axis(stamps, axis=0)
     symbols = frame[names[SYMBOL]].cast(pl.String).to_numpy() if SYMBOL in names and not layout.symbol else None
@@ -150,7 +154,7 @@ def _columns(path: Path, theirs: list[str], layout: Layout) -> dict[str, str]:
     """Return which column of a file is which of ours."""
     mapped = dict(layout.columns or {})
     absent = [name for name in mapped.values() if name not in theirs]
-    by_name = {name.strip().lower(): name for name in theirs}
+    by_name = _by_name(theirs)
     for ours, known in _KNOWN.items():
         match = next((by_name[name] for name in known if name in by_name), None)
         if ours not in mapped and match is not None:
@@ -162,6 +166,21 @@ def _columns(path: Path, theirs: list[str], layout: Layout) -> dict[str, str]:
             "which, as --column timestamp=Date --column volume=Vol"
         )
     return mapped
+
+
+def _by_name(theirs: Iterable[str]) -> dict[str, str]:
+    """Return columns by the names by which they are known: ` <DATE>` is `date`."""
+    return {name.strip().strip("<>").lower(): name for name in theirs}
+
+
+def _times(frame: pl.DataFrame, names: Mapping[str, str], layout: Layout) -> pl.Series:
+    """Return the column of times; where a file has dates and times of day in two columns, both as one."""
+    theirs, column = _by_name(frame.columns), frame[names[TIMESTAMP]]
+    apart = names[TIMESTAMP] == theirs.get("date") and theirs.get("time") not in (None, *names.values())
+    if layout.timeframe.is_daily or not apart:
+        return column
+    clock = frame[theirs["time"]]
+    return column.cast(pl.String).str.strip_chars() + " " + clock.cast(pl.String).str.strip_chars()
 
 
 def _starts(path: Path, column: pl.Series, layout: Layout) -> pd.DatetimeIndex:
@@ -188,9 +207,13 @@ def _instants(path: Path, column: pl.Series, *, keep_date: bool) -> pd.DatetimeI
     To `keep_date` is to leave zones out: in UTC it may be another date.
     """
     try:
-        if column.dtype != pl.String:
+        if column.dtype.is_temporal():
             return pd.DatetimeIndex(column.to_list())
-        text = column.str.strip_chars()
+        text = column.cast(pl.String).str.strip_chars()
+        is_date = text.str.contains(_DATE).fill_null(True)
+        if not is_date.all():
+            row = is_date.arg_min()
+            raise ValueError(f"{text[row]!r} in row {row} does not begin with a date")
         has_zone = text.str.contains(_ZONE)
         if keep_date:
             text = text.str.replace(_ZONE, "$1")
