@@ -6,6 +6,7 @@ READY  := $(VENV)/.ready
 
 CLIENTS := .venv-clients
 ARCTIC  := .venv-arctic
+NAUTILUS := .venv-nautilus
 OTHERS  := ib_async ibapi nautilus-ibapi
 NEEDED_BY_nautilus-ibapi := protobuf
 
@@ -44,18 +45,25 @@ soak: $(READY)  ## Fuzz the built-in gateway and kill writers of the store, for 
 	WORKBENCH_FUZZ_EXAMPLES=5000 $(BIN)/python -m pytest --timeout 900 tests/gateway/test_fuzz.py
 	WORKBENCH_KILLS=300 $(BIN)/python -m pytest tests/faults/test_store_kills.py
 	WORKBENCH_KILLS=50 $(BIN)/python -m pytest tests/faults/test_backfill_kill.py
+	WORKBENCH_EVERY_FUNCTION=1 $(BIN)/python -m pytest tests/indicators/test_history.py
 
-bench: $(READY) $(ARCTIC)/.ready  ## Measure what we claim of speed, beside others, in one run
+bench: $(READY) $(ARCTIC)/.ready $(NAUTILUS)/.ready  ## Measure what we claim of speed, beside others, in one run
 	$(BIN)/python -m tests.benchmarks.gateway
 	$(BIN)/python -m tests.benchmarks.indicators
 	$(BIN)/python -m tests.benchmarks.store --arctic $(ARCTIC)/bin/python
 	$(BIN)/python -m tests.benchmarks.panel
 	$(BIN)/python -m tests.benchmarks.backfill
+	$(BIN)/python -m tests.benchmarks.live --nautilus $(NAUTILUS)/bin/python
 
 # ArcticDB wants an older pandas, so it has an environment of its own; where it cannot be had, the benchmark says so.
 $(ARCTIC)/.ready: | $(READY)
 	$(BIN)/python -m venv $(@D)
 	$(@D)/bin/python -m pip install --quiet --disable-pip-version-check 'arcticdb>=6.28,<7' && touch $@ || rm -rf $(@D)
+
+# nautilus_trader pins other versions of what we use; where it cannot be had, the benchmark says so.
+$(NAUTILUS)/.ready: | $(READY)
+	$(BIN)/python -m venv $(@D)
+	$(@D)/bin/python -m pip install --quiet --disable-pip-version-check 'nautilus_trader==1.221.0' && touch $@ || rm -rf $(@D)
 
 lab: $(READY)  ## Open JupyterLab on the notebooks
 	$(BIN)/jupyter lab notebooks
@@ -71,4 +79,4 @@ format: $(READY)  ## Put the code into form
 	$(BIN)/ruff check --fix .
 
 clean:  ## Remove the virtual environment and all caches, but no data
-	rm -rf $(VENV) $(CLIENTS) $(ARCTIC) .mypy_cache .ruff_cache .pytest_cache .hypothesis
+	rm -rf $(VENV) $(CLIENTS) $(ARCTIC) $(NAUTILUS) .mypy_cache .ruff_cache .pytest_cache .hypothesis

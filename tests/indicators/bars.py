@@ -48,6 +48,9 @@ HARD = {
 }
 """What indicators break on."""
 
+NOT_OF_PRICES = {"ACOS", "ASIN", "COSH", "EXP", "SINH"}
+"""Functions of which the prices of a stock give no finite number."""
+
 
 def real_bars_of(folder: Path) -> pd.DataFrame:
     """Return a thousand real one-minute bars of a thin and of a busy market."""

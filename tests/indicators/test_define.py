@@ -9,7 +9,7 @@ import polars as pl
 import pytest
 import talib
 
-from tests.indicators.bars import HARD, real_bars_of
+from tests.indicators.bars import HARD, NOT_OF_PRICES, real_bars_of
 from workbench.errors import InvalidIndicator
 from workbench.indicators.checks import check_lookahead, check_warmup
 from workbench.indicators.define import check_suite, own_indicator, parse_indicators, talib_indicator
@@ -119,16 +119,25 @@ def test_tradingviews_form_of_stochrsi_is_its_definition() -> None:
     np.testing.assert_allclose(values["stochrsi_tv_d"].iloc[31:], values["stoch_d"].iloc[31:], rtol=1e-9, atol=1e-9)
 
 
+NO_VALUE = {("zero volume", "VWMA"), ("zero volume", "RVOL")}
+"""What divides by a volume of zero."""
+
+
 @pytest.mark.parametrize("function", talib.get_functions())
 def test_no_function_of_talib_looks_ahead_and_each_warms_up_as_stated(real_bars: Path, function: str) -> None:
     bars = real_bars_of(real_bars).assign(periods=9.0)
-    if function in {"ACOS", "ASIN", "COSH", "EXP", "SINH"}:
+    if function in NOT_OF_PRICES:
         bars = bars / 1000
     indicator = talib_indicator(function.lower())
 
     assert check_lookahead(indicator, bars, cuts=20)
     warm_up = check_warmup(indicator, bars)
     assert warm_up.first_value == indicator.warm_up == warm_up.stated
+    for kind in ("a flat line", "100 000 ± 0.01", "zero volume", "one bar"):
+        hard = HARD[kind].assign(periods=9.0) / (1e6 if function in NOT_OF_PRICES else 1)
+        assert check_lookahead(indicator, hard, cuts=5), kind
+        has_values = len(hard) > indicator.warm_up and (kind, function) not in NO_VALUE
+        assert check_warmup(indicator, hard).first_value == (indicator.warm_up if has_values else None), kind
 
 
 @pytest.mark.parametrize("number", range(len(SUITE)), ids=[one.name for one in SUITE])

@@ -11,7 +11,7 @@ import talib
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from tests.indicators.bars import HARD, make_bars, real_bars_of, walk
+from tests.indicators.bars import HARD, NOT_OF_PRICES, make_bars, real_bars_of, walk
 from workbench.errors import InvalidBars
 from workbench.indicators.batch import compute
 from workbench.indicators.define import own_indicator, talib_indicator
@@ -19,8 +19,6 @@ from workbench.indicators.incremental import LiveIndicators
 from workbench.indicators.suite import STOCH_RSI_TRADINGVIEW, SUITE, Indicator
 
 FUNCTIONS = talib.get_functions()
-NOT_OF_PRICES = {"ACOS", "ASIN", "COSH", "EXP", "SINH"}
-"""Functions of which the prices of a stock give no finite number."""
 
 
 def columns_of(bars: pd.DataFrame) -> dict[str, np.ndarray]:
@@ -61,6 +59,30 @@ def test_every_function_of_talib_goes_on_bit_for_bit(real_bars: Path, function: 
         assert_live_equals_batch(suite, bars, begin)
     for kind in ("a flat line", "100 000 ± 0.01", "zero volume", "one bar"):
         assert_live_equals_batch(suite, HARD[kind] / (1000 if function in NOT_OF_PRICES else 1), len(HARD[kind]) // 2)
+
+
+def without_some(close: np.ndarray) -> np.ndarray:
+    """Return a column with holes: at the begin, of one bar, of many, and one that is infinite."""
+    row = np.arange(len(close))
+    missing = (row < 5) | (row == 150) | ((row >= 240) & (row < 260))
+    return np.where(missing, np.nan, np.where(row == 380, np.inf, close))
+
+
+@pytest.mark.parametrize("function", FUNCTIONS)
+def test_no_function_of_talib_reaches_over_a_hole_in_its_input(real_bars: Path, function: str) -> None:
+    usual, bars = talib_indicator(function.lower()), real_bars_of(real_bars).iloc[:400]
+    hole = own_indicator("hole", without_some, inputs="close")
+    over = talib_indicator("over", function, inputs=[name if name == "periods" else "hole" for name in usual.inputs])
+
+    values = compute((hole, over), columns_of(bars))
+
+    for begin, end in ((5, 150), (151, 240), (260, 380), (381, 400)):
+        alone = compute((over,), {"hole": values["hole"][begin:end], "periods": np.full(end - begin, 9.0)})
+        for name in over.outputs:
+            np.testing.assert_array_equal(values[name][begin:end], alone[name])
+    for name in over.outputs:
+        assert np.isnan(values[name][~np.isfinite(values["hole"])]).all()
+    assert_live_equals_batch((hole, over), bars, 200)
 
 
 @settings(max_examples=20, deadline=None)
@@ -129,14 +151,3 @@ def test_after_a_failure_midway_it_says_so_until_it_is_opened_anew() -> None:
         live.update({"high": 2000.0, "low": 1999.0, "close": 2000.0})
     with pytest.raises(InvalidBars, match="open the indicators anew"):
         live.update({"high": 101.0, "low": 99.0, "close": 100.0})
-
-
-def test_time_does_not_grow_with_history() -> None:
-    """A million bars, and the handle holds none of them."""
-    closes = 100 + np.sin(np.arange(1_000_000) / 50)
-    columns = columns_of(make_bars(closes))
-    live = LiveIndicators(SUITE, columns)
-
-    assert all(not step.__self__._bars for _, _, step in live._updates)  # type: ignore[attr-defined]
-    batch = compute(SUITE, columns)
-    np.testing.assert_equal(live.values, {name: column[-1] for name, column in batch.items()})
