@@ -3,18 +3,20 @@
 from __future__ import annotations
 
 import logging
+import sys
 import threading
+import time
 from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import replace
-from datetime import UTC, date, datetime
-from functools import cached_property
+from datetime import UTC, date, datetime, timedelta
+from functools import cached_property, partial
 from pathlib import Path
 from types import TracebackType
 from typing import TYPE_CHECKING, Any, Literal, Self, overload
 
 from tqdm.auto import tqdm
 
-from workbench.errors import InvalidInput, SourceMismatch
+from workbench.errors import ConnectionFailed, InvalidInput, SourceMismatch
 from workbench.gateway.process import GatewayProcess
 from workbench.ib.backfill import (
     DEFAULT_TIMEFRAMES,
@@ -46,6 +48,11 @@ from workbench.market.qualification import Qualification
 from workbench.market.sessions import parse_session
 from workbench.market.timeframes import TIMEFRAMES
 from workbench.market.universe import Universe, compare, complete, default_universe
+from workbench.pipeline.health import HEALTH_FILE
+from workbench.pipeline.jobs import to_jobs
+from workbench.pipeline.manager import DataPipelineManager, Desk
+from workbench.pipeline.notify import make_teller
+from workbench.pipeline.recorder import RecorderKeeper
 from workbench.screening.watchlist import MARGIN, choose_watchlist
 from workbench.settings import GatewaySettings, Settings, load_settings
 from workbench.store.closings import Closings
@@ -54,6 +61,7 @@ from workbench.store.historical import HistoricalDataManager
 from workbench.store.journal import LiveJournal
 from workbench.store.quality import QualityReport, check_store, known_until
 from workbench.store.rebuild import RebuildEvent
+from workbench.store.runs import JobRuns
 from workbench.store.universes import current_universe, load_qualifications, read_universe, save_qualifications
 
 if TYPE_CHECKING:
@@ -81,14 +89,15 @@ def open_workbench(
     first use of `.ib` does that, and starts the built-in gateway when no other is configured. What is stored can be
     read without.
     """
-    return Workbench(settings or load_settings(gateway=gateway, data_dir=data_dir))
+    return Workbench(settings or load_settings(gateway=gateway, data_dir=data_dir), gateway=gateway)
 
 
 class Workbench:
-    """The parts of a workbench: `.ib`, `.store`, `.db`, `.indicators`, `.live`; and the jobs over them."""
+    """The parts of a workbench: `.ib`, `.store`, `.db`, `.indicators`, `.live`, `.pipeline`; and the jobs over them."""
 
-    def __init__(self, settings: Settings) -> None:
+    def __init__(self, settings: Settings, *, gateway: str = "") -> None:
         self.settings = settings
+        self._named_gateway = gateway
         self._opening = threading.RLock()
         self._gateway: GatewayProcess | None = None
         self._ib: IBDataManager | None = None
@@ -107,7 +116,9 @@ class Workbench:
         self.close()
 
     def close(self) -> None:
-        """Close what was opened: the connection, the built-in gateway, the database."""
+        """Close what was opened: the scheduler, the connection, the built-in gateway, the database."""
+        if "pipeline" in self.__dict__:
+            self.pipeline.stop()
         if "feed" in self.__dict__:
             self.feed.close()
         if self._follower is not None:
@@ -431,9 +442,10 @@ class Workbench:
                 bar.total = total
                 bar.update(done - bar.n)
 
-            return check_store(
-                self.store, as_names(symbols), as_names(timeframes), since=since, as_of=until, on_series=on_series
-            )
+            names, lengths = as_names(symbols), as_names(timeframes)
+            report = check_store(self.store, names, lengths, since=since, as_of=until, on_series=on_series)
+        live = find_live(self.store, self.closings, names, lengths, since=since, as_of=until)
+        return replace(report, findings=(*report.findings, *live))
 
     @cached_property
     def closings(self) -> Closings:
@@ -459,6 +471,52 @@ class Workbench:
         return save_sessions(
             parts, session=wanted, symbols=as_names(symbols), provisional=provisional, progress=progress
         )
+
+    @cached_property
+    def runs(self) -> JobRuns:
+        """The record of the scheduler's runs."""
+        return JobRuns(self.db)
+
+    @cached_property
+    def pipeline(self) -> DataPipelineManager:
+        """The scheduler of the jobs that `workbench.toml` names: `desk.pipeline.start()`, and `stop()`."""
+        settings = self.settings
+        given = settings.pipeline
+        named = ["--gateway", self._named_gateway] if self._named_gateway else []
+        keeper = RecorderKeeper(
+            [sys.executable, "-m", "workbench", "live", "--follow-watchlist", *named],
+            settings.market_dir / "logs" / "recorder.log",
+            before_open=given.record_before_open,
+            after_close=given.record_after_close,
+        )
+        now, speed = self._clock()
+        working = Desk(
+            settings.notebooks_dir,
+            settings.runs_dir,
+            now,
+            make_teller([url.get_secret_value() for url in given.notify]),
+            secrets=settings.secrets,
+            parameters={"gateway": self._named_gateway} if self._named_gateway else {},
+            keep=timedelta(days=given.keep_days),
+            speed=speed,
+            recorder=keeper if given.record_live else None,
+            health=settings.market_dir / HEALTH_FILE,
+        )
+        return DataPipelineManager(to_jobs(settings.jobs), self.runs, working)
+
+    def _clock(self) -> tuple[Callable[[], datetime], float]:
+        """Return the clock of the jobs and its speed: a simulated gateway's own, else the machine's."""
+        speed = self.settings.ib.gateway_speed
+        if self.settings.uses_built_in_gateway:
+            return partial(datetime.now, UTC), 1.0  # each notebook starts one of its own, as of now
+        try:
+            if self.ib.source == "IB":
+                return partial(datetime.now, UTC), 1.0
+            then, begin = self.ib.current_time(), time.monotonic()
+        except ConnectionFailed as error:
+            logger.warning("the jobs follow this machine's clock: %s", error)
+            return partial(datetime.now, UTC), 1.0
+        return lambda: then + timedelta(seconds=(time.monotonic() - begin) * speed), speed
 
     def repair(self, report: QualityReport, *, progress: bool = True) -> list[BackfillReport]:
         """Fetch again what a check found wrong, and just that."""

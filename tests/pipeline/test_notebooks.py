@@ -238,7 +238,8 @@ def test_a_run_leaves_a_page_that_needs_no_network_and_the_figures_it_recorded(t
     path = write_notebook(
         tmp_path,
         "import matplotlib.pyplot as plt\nplt.plot([1, 2]);",
-        "import numpy as np, workbench as wb\nwb.record('bars', np.int64(3))\nwb.record('bars', 4)\nwb.record('best', 'SPY')",
+        "import numpy as np\nimport workbench as wb\nwb.record('bars', np.int64(3))",
+        "wb.record('bars', 4)\nwb.record('best', 'SPY')",
         "from ipywidgets import IntSlider\nIntSlider(3)",
     )
 

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import sys
 from collections.abc import Iterable
+from datetime import UTC, datetime
+from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 import typer
@@ -98,11 +100,20 @@ def _table(columns: Iterable[str], rows: Iterable[Iterable[object]], *, text: in
     return table
 
 
-@app.command(epilog="Example: `workbench status`")
-def status() -> None:
+@app.command(epilog="Example: `workbench status`, `workbench status --check`")
+def status(
+    *,
+    check: Annotated[
+        bool, typer.Option("--check", help="For monitoring: only say what is wrong with the scheduler; 1 if anything.")
+    ] = False,
+) -> None:
     """Show the settings in force and what is stored."""
     from workbench.app import open_workbench
+    from workbench.settings import load_settings
 
+    if check:
+        _check_scheduler(load_settings().market_dir)
+        return
     with open_workbench() as desk:
         settings = desk.settings
         ib = settings.ib
@@ -111,6 +122,15 @@ def status() -> None:
             f"gateway   {where}\ndata      {settings.market_dir}\ndatabase  {desk.db}\nsource    {desk.store.source}"
         )
         print_series(desk.store.series())
+
+
+def _check_scheduler(market_dir: Path) -> None:
+    from workbench.pipeline.health import HEALTH_FILE, read_troubles
+
+    troubles = read_troubles(market_dir / HEALTH_FILE, datetime.now(UTC))
+    typer.echo("\n".join(troubles) or "the scheduler is at work, and no job's last run failed")
+    if troubles:
+        raise typer.Exit(FAILED)
 
 
 def print_series(series: list[SeriesInfo]) -> None:

@@ -9,6 +9,7 @@ from typing import Literal
 
 from workbench.pipeline.jobs import Job
 from workbench.pipeline.triggers import format_duration
+from workbench.store.runs import LastRun
 
 ON_TIME = timedelta(minutes=1)
 LOOK_BACK = timedelta(days=7)
@@ -49,3 +50,17 @@ def decide(job: Job, since: datetime, now: datetime, *, is_running: bool, on_tim
     if is_running:
         return [*steps, Step(last, "wait" if job.overlap == "wait" else "missed", "its last run was still under way")]
     return [*steps, Step(last, "run")]
+
+
+def retry_at(job: Job, last: LastRun) -> datetime | None:
+    """Return from when on a run that did not succeed may be tried again: the wait doubles with each attempt."""
+    if last.outcome not in ("failed", "lost", "stopped") or last.ended is None or last.attempt > job.retries:
+        return None
+    return last.ended + job.retry_wait * (1 << (last.attempt - 1))
+
+
+def next_due(jobs: Iterable[Job], now: datetime) -> list[tuple[datetime, str]]:
+    """Return when each job is due next, the first one first, of those that are due within ten days."""
+    instant, horizon = timedelta(microseconds=1), timedelta(days=10)
+    coming = ((job.times(now + instant, now + horizon), job.name) for job in jobs)
+    return sorted((times[0], name) for times, name in coming if times)

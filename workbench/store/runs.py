@@ -87,12 +87,11 @@ class JobRuns:
             )
         )
 
-    def renew(self, ids: Collection[int]) -> None:
-        """Say that the scheduler of these runs is alive."""
+    def renew(self, ids: Collection[int]) -> set[int]:
+        """Say that the scheduler of these runs is alive; return those that were not recorded as lost."""
         mine = job_runs.c.id.in_(ids) & (job_runs.c.outcome == "running")
-        self._database.run(
-            lambda connection: connection.execute(update(job_runs).where(mine).values(alive_until=_real_now() + LEASE))
-        )
+        statement = update(job_runs).where(mine).values(alive_until=_real_now() + LEASE).returning(job_runs.c.id)
+        return self._database.run(lambda connection: set(connection.execute(statement).scalars()))
 
     def end(
         self,
@@ -105,7 +104,7 @@ class JobRuns:
         output_path: str | None = None,
         figures: Mapping[str, Any] | None = None,
     ) -> None:
-        """Record how a run ended."""
+        """Record how a run ended, unless it was recorded as lost meanwhile."""
         values = {
             "outcome": outcome,
             "ended": now,
@@ -114,9 +113,8 @@ class JobRuns:
             "output_path": output_path,
             "figures": dict(figures or {}),
         }
-        self._database.run(
-            lambda connection: connection.execute(update(job_runs).where(job_runs.c.id == run_id).values(values))
-        )
+        mine = (job_runs.c.id == run_id) & (job_runs.c.outcome == "running")
+        self._database.run(lambda connection: connection.execute(update(job_runs).where(mine).values(values)))
 
     def end_lost(self, now: datetime) -> list[str]:
         """Record as lost the runs whose scheduler is gone; return their jobs."""

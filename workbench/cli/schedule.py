@@ -1,0 +1,184 @@
+"""Commands of the scheduler, and of the record of its runs."""
+
+from __future__ import annotations
+
+import signal
+import sys
+import threading
+import webbrowser
+from datetime import datetime, timedelta
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from workbench.cli.base import FAILED, GatewayOption, app
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+    from workbench.pipeline.manager import DataPipelineManager
+
+_LOOK_S = 1.0
+_LINE_EVERY = 300
+"""Where there is no terminal, a line every five minutes."""
+_OUTCOMES = ("running", "succeeded", "failed", "stopped", "lost", "missed")
+
+
+@app.command(
+    epilog="Example: `workbench schedule`, `workbench schedule --simulate 2026-11-23..2026-12-04`\n\n"
+    "Jobs are in workbench.toml, under `[jobs.screen]` and the like; `pydoc workbench.pipeline.jobs` shows how."
+)
+def schedule(
+    *,
+    gateway: GatewayOption = "",
+    simulate: Annotated[
+        str, typer.Option(metavar="FROM..TO", help="Only print what would run on these days, and when.")
+    ] = "",
+) -> None:
+    """Run the desk's notebooks when they are due, on the exchange's clock, until Ctrl-C or SIGTERM.
+
+    By default history is updated at 06:00, the screen runs every hour from 09:00 to 15:00, and the session is saved at
+    16:30, on every session. Runs under way are ended in good order. Several may share a database: each job runs once.
+    """
+    from workbench.app import open_workbench
+
+    if simulate:
+        _print_plan(simulate)
+        return
+    stopping = threading.Event()
+    for number in (signal.SIGINT, signal.SIGTERM):
+        signal.signal(number, lambda *_: stopping.set())
+    with open_workbench(gateway) as desk:
+        desk.pipeline.start()
+        typer.echo(f"{len(desk.pipeline.jobs)} jobs; Ctrl-C ends the scheduler")
+        _watch(desk.pipeline, stopping)
+        typer.echo("ending; runs under way are stopped")
+        desk.pipeline.stop()
+
+
+def _watch(pipeline: DataPipelineManager, stopping: threading.Event) -> None:
+    """Show the status until there is a reason to end."""
+    passed = 0
+    while pipeline.is_running and not stopping.wait(_LOOK_S):
+        if sys.stderr.isatty():
+            sys.stderr.write(f"\r\x1b[2K{pipeline.status()}")
+            sys.stderr.flush()
+        elif passed % _LINE_EVERY == 0:
+            typer.echo(pipeline.status(), err=True)
+        passed += 1
+    if sys.stderr.isatty():
+        sys.stderr.write("\n")
+
+
+def _print_plan(days: str) -> None:
+    from rich.console import Console
+    from rich.table import Table
+
+    from workbench.market.sessions import EXCHANGE_ZONE
+    from workbench.pipeline.jobs import to_jobs
+    from workbench.pipeline.schedule import plan
+    from workbench.settings import load_settings
+
+    begin, end = _parse_days(days)
+    due = plan(to_jobs(load_settings().jobs), begin, end)
+    table = Table("New York", "UTC", "job", "notebook", box=None)
+    day = None
+    for moment, job in due:
+        local = moment.astimezone(EXCHANGE_ZONE)
+        shown, day = f"{local:%a %Y-%m-%d}" if local.date() != day else " " * 14, local.date()
+        table.add_row(f"{shown} {local:%H:%M}", f"{moment:%H:%M}", job.name, job.notebook)
+    Console(soft_wrap=True).print(table)
+    typer.echo(f"{len(due)} runs")
+
+
+def _parse_days(text: str) -> tuple[datetime, datetime]:
+    """Return the begin of the first day and the end of the last, in New York."""
+    from workbench.errors import InvalidInput
+    from workbench.market.sessions import EXCHANGE_ZONE
+
+    first, dots, last = text.partition("..")
+    try:
+        begin, end = (
+            datetime.fromisoformat(day.strip()).replace(tzinfo=EXCHANGE_ZONE) for day in (first, last or first)
+        )
+    except ValueError as error:
+        raise InvalidInput(f"{text!r} are no days; write --simulate 2026-11-23..2026-12-04") from error
+    if end < begin or (dots and not last.strip()):
+        raise InvalidInput(f"{text!r}: the last day lies before the first; write 2026-11-23..2026-12-04")
+    return begin, end + timedelta(days=1)
+
+
+@app.command(
+    epilog="Example: `workbench runs --outcome failed`, `workbench runs --job screen`, `workbench runs 17 --open`"
+)
+def runs(
+    number: Annotated[int | None, typer.Argument(help="One run, by its number: show all of it.")] = None,
+    *,
+    job: Annotated[str, typer.Option(help="Only runs of this job.")] = "",
+    outcome: Annotated[list[str] | None, typer.Option(help=f"Only these: {', '.join(_OUTCOMES)}.")] = None,
+    since: Annotated[str, typer.Option(metavar="DATE", help="Only runs that were due from this day on.")] = "",
+    last: Annotated[int, typer.Option(min=1, help="How many, the newest first.")] = 20,
+    open_it: Annotated[bool, typer.Option("--open", help="Open the run's page in the browser.")] = False,
+) -> None:
+    """List what the scheduler ran, the newest first.
+
+    With a number it shows one run and where its notebook is, and ends with 1 when that did not succeed.
+    """
+    from workbench.app import open_workbench
+    from workbench.errors import InvalidInput
+
+    unknown = [one for one in outcome or [] if one not in _OUTCOMES]
+    if unknown:
+        raise InvalidInput(f"{unknown[0]!r} is no outcome; there are {', '.join(_OUTCOMES)}")
+    with open_workbench() as desk:
+        begin = _parse_days(since)[0] if since else None
+        found = desk.runs.load(job=job, outcomes=outcome or (), since=begin, limit=None if number else last)  # type: ignore[arg-type]
+    if number is not None:
+        _show_run(found[found["id"] == number], number, open_it=open_it)
+    elif found.empty:
+        typer.echo(
+            "No runs yet. `workbench schedule` makes them; `workbench run NAME` runs a notebook without a record."
+        )
+    else:
+        _list_runs(found)
+
+
+def _list_runs(found: pd.DataFrame) -> None:
+    from pandas import notna
+    from rich.box import SIMPLE_HEAD
+    from rich.console import Console
+    from rich.table import Table
+
+    from workbench.market.sessions import EXCHANGE_ZONE
+
+    table = Table("run", "job", "due (New York)", "took", "outcome", "what", box=SIMPLE_HEAD)
+    for row in found.to_dict("records"):
+        ran = notna(row["started"]) and notna(row["ended"])
+        took = f"{(row['ended'] - row['started']).total_seconds():.1f} s" if ran else ""
+        due = f"{row['due'].astimezone(EXCHANGE_ZONE):%a %Y-%m-%d %H:%M}"
+        again = f" (attempt {row['attempt']})" if row["attempt"] > 1 else ""
+        figures = ", ".join(f"{name} {value}" for name, value in row["figures"].items())
+        told = row["error"].splitlines()[0] if notna(row["error"]) and row["error"] else figures
+        table.add_row(str(row["id"]), row["job"], due, took, row["outcome"] + again, told)
+    Console().print(table)
+
+
+def _show_run(found: pd.DataFrame, number: int, *, open_it: bool) -> None:
+    from pandas import notna
+
+    from workbench.errors import InvalidInput
+
+    if found.empty:
+        raise InvalidInput(f"there is no run {number}; workbench runs lists them")
+    [row] = found.to_dict("records")
+    for name, value in row.items():
+        if isinstance(value, dict) or (notna(value) and value != ""):
+            typer.echo(f"{name:17} {value}")
+    page = Path(row["output_path"]).with_suffix(".html") if notna(row["output_path"]) else None
+    if open_it and page is not None and page.is_file():
+        webbrowser.open(page.resolve().as_uri())
+    elif open_it:
+        raise InvalidInput(f"run {number} left no page")
+    if row["outcome"] not in ("succeeded", "running"):
+        raise typer.Exit(FAILED)

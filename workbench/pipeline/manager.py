@@ -1,0 +1,279 @@
+"""The scheduler: looks every second at what is due, runs it, and leaves a true record.
+
+It keeps no state of its own. What was due, what ran and what failed is in the table of runs, so that a scheduler that
+was killed, or whose machine slept, goes on from there; and the row of a run is the claim to it, so that of two
+schedulers on one database one runs each job. `schedule.decide` says what to do, pure; here it is done.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import logging
+import threading
+import time
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
+from datetime import datetime, timedelta
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+from workbench.errors import (
+    InvalidParameters,
+    InvalidSettings,
+    NotebookError,
+    RunFailed,
+    UnknownNotebook,
+    WorkbenchError,
+)
+from workbench.market.sessions import EXCHANGE_ZONE
+from workbench.pipeline.health import PipelineStatus, clock_text, write_health
+from workbench.pipeline.jobs import Job
+from workbench.pipeline.notebooks import (
+    Limits,
+    RunResult,
+    check_parameters,
+    find_notebook,
+    read_parameters,
+    run_notebook,
+)
+from workbench.pipeline.recorder import RecorderKeeper
+from workbench.pipeline.schedule import ON_TIME, decide, next_due, retry_at
+from workbench.store.holders import this_process
+from workbench.store.runs import Claim, JobRuns, LastRun, Outcome
+
+logger = logging.getLogger(__name__)
+
+_LOOK_S = 1.0
+_RENEW_S = 10.0
+
+
+@dataclass(frozen=True, slots=True)
+class Desk:
+    """Where the jobs work: their notebooks, where executed ones go, the clock, and whom failures are told to."""
+
+    notebooks: Path
+    output: Path
+    now: Callable[[], datetime]
+    tell: Callable[[str, str], None]
+    secrets: Sequence[str] = ()
+    parameters: Mapping[str, Any] = field(default_factory=dict)
+    keep: timedelta = timedelta(days=90)
+    speed: float = 1.0
+    recorder: RecorderKeeper | None = None
+    health: Path | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class _Worker:
+    """A run of ours, and how to end it."""
+
+    thread: threading.Thread
+    stopping: threading.Event
+
+
+class DataPipelineManager:
+    """Runs the desk's jobs when they are due, in the background: `start`, then `stop`.
+
+    Any number may work on one database. Times are those of `desk.now`; a gateway that plays faster than real time may
+    be followed by naming its `speed`.
+    """
+
+    def __init__(self, jobs: Sequence[Job], runs: JobRuns, desk: Desk) -> None:
+        self.jobs, self.runs, self._desk = tuple(jobs), runs, desk
+        self._holder = this_process()
+        self._stopping = threading.Event()
+        self._thread: threading.Thread | None = None
+        self._workers: dict[int, _Worker] = {}
+        self._began = desk.now()
+        self._renewed = self._cleared = self._told = 0.0
+
+    def __repr__(self) -> str:
+        state = "running" if self.is_running else "stopped"
+        return f"DataPipelineManager({', '.join(job.name for job in self.jobs) or 'no jobs'}; {state})"
+
+    @property
+    def is_running(self) -> bool:
+        """Whether it looks for what is due."""
+        return self._thread is not None and self._thread.is_alive()
+
+    def start(self) -> None:
+        """Begin to look for what is due. Raises `InvalidSettings` when a job names no notebook or a wrong parameter."""
+        if self.is_running:
+            return
+        self.check()
+        self._stopping.clear()
+        self._began = self._desk.now()
+        self._thread = threading.Thread(target=self._look_on, name="pipeline", daemon=True)
+        self._thread.start()
+
+    def stop(self) -> None:
+        """End: runs under way are ended in good order, their notebooks kept, their record true."""
+        self._stopping.set()
+        if self._thread is not None:
+            self._thread.join()
+            self._thread = None
+
+    def check(self) -> None:
+        """Raise `InvalidSettings`, with each job whose notebook or parameters cannot be used."""
+        faults = []
+        for job in self.jobs:
+            try:
+                path = find_notebook(job.notebook, self._desk.notebooks)
+                check_parameters(read_parameters(path), self._parameters(job, path))
+            except (UnknownNotebook, InvalidParameters, NotebookError) as error:
+                faults.append(f"jobs.{job.name}: {error}")
+        if faults:
+            raise InvalidSettings("\n".join(faults))
+
+    def status(self) -> PipelineStatus:
+        """Return what runs, what comes next and what failed last."""
+        now, last = self._desk.now(), self.runs.last()
+        known = {job.name for job in self.jobs}
+        return PipelineStatus(
+            now,
+            tuple(name for name, run in last.items() if run.outcome == "running"),
+            tuple(next_due(self.jobs, now)[:3]),
+            tuple(name for name, run in last.items() if run.outcome in ("failed", "lost") and name in known),
+            recording=self._desk.recorder is not None and self._desk.recorder.is_running,
+        )
+
+    # -- the look
+
+    def _look_on(self) -> None:
+        pause = max(0.05, _LOOK_S / self._desk.speed)
+        while not self._stopping.wait(pause):
+            self._guarded(self.look)
+            self._guarded(self._tell_health)
+        if self._desk.recorder is not None:
+            self._desk.recorder.stop()
+        for worker in self._workers.values():
+            worker.stopping.set()
+        for worker in self._workers.values():
+            worker.thread.join()
+
+    def _guarded(self, work: Callable[[], None]) -> None:
+        """Do it; what fails, as while the database is away, is told and done again at the next look."""
+        try:
+            work()
+        except WorkbenchError as error:
+            logger.error("%s", error)
+        except Exception:
+            logger.exception("the scheduler met something unforeseen, and goes on")
+
+    def look(self) -> None:
+        """Look once: end the record of what was lost, start what is due, say that we live."""
+        now = self._desk.now()
+        self._renew()
+        for name in self.runs.end_lost(now):
+            self._desk.tell(f"{name} was lost", "the scheduler that ran it has ended")
+        last = self.runs.last()
+        for job in self.jobs:
+            self._consider(job, last.get(job.name), now)
+        self._clear(now)
+        if self._desk.recorder is not None and (told := self._desk.recorder.look(now)):
+            self._desk.tell("the recorder of live bars died", told)
+
+    def _tell_health(self) -> None:
+        """Write, every few seconds, what monitoring reads: that we live, and what fails."""
+        if self._desk.health is None or time.monotonic() - self._told < _RENEW_S:
+            return
+        self._told = time.monotonic()
+        write_health(self._desk.health, self.status(), self._holder)
+
+    def _consider(self, job: Job, last: LastRun | None, now: datetime) -> None:
+        since, is_running = (last.due, last.outcome == "running") if last else (self._began, False)
+        steps = decide(job, since, now, is_running=is_running, on_time=max(ON_TIME, self._slack()))
+        for step in steps:
+            if step.action == "missed":
+                logger.warning("%s did not run at %s: %s", job.name, clock_text(step.due, now), step.reason)
+                self.runs.miss(self._claim(job, step.due), step.reason, now)
+            elif step.action == "run":
+                self._start(job, self._claim(job, step.due), now)
+        if not steps and last is not None and (due := retry_at(job, last)) is not None and due <= now:
+            self._start(job, self._claim(job, last.due, last.attempt + 1), now)
+
+    def _slack(self) -> timedelta:
+        """Return how far the clock of the jobs goes between two looks, and somewhat more."""
+        return timedelta(seconds=3 * _LOOK_S * self._desk.speed)
+
+    def _renew(self) -> None:
+        self._workers = {run_id: worker for run_id, worker in self._workers.items() if worker.thread.is_alive()}
+        if not self._workers or time.monotonic() - self._renewed < _RENEW_S:
+            return
+        ours = self.runs.renew(list(self._workers))
+        self._renewed = time.monotonic()
+        for run_id in self._workers.keys() - ours:  # the database was away for so long that another may run it now
+            self._workers[run_id].stopping.set()
+
+    def _clear(self, now: datetime) -> None:
+        """Once an hour, forget runs that are too old, with what they left."""
+        if time.monotonic() - self._cleared < 3600 and self._cleared:
+            return
+        self._cleared = time.monotonic()
+        for output in map(Path, self.runs.forget(now - self._desk.keep)):
+            if output.resolve().is_relative_to(self._desk.output.resolve()):
+                for file in (output, output.with_suffix(".html")):
+                    file.unlink(missing_ok=True)
+
+    # -- a run
+
+    def _claim(self, job: Job, due: datetime, attempt: int = 1) -> Claim:
+        session = due.astimezone(EXCHANGE_ZONE).date()
+        try:
+            path = find_notebook(job.notebook, self._desk.notebooks)
+            version, parameters = hashlib.sha256(path.read_bytes()).hexdigest()[:12], self._parameters(job, path)
+        except (WorkbenchError, OSError):  # the run itself will say so
+            version, parameters = "", dict(job.parameters)
+        return Claim(job.name, due, session, attempt, job.notebook, version, parameters)
+
+    def _parameters(self, job: Job, path: Path) -> dict[str, Any]:
+        """Return the job's own parameters, and those of the desk that the notebook has."""
+        declared = {parameter.name for parameter in read_parameters(path)}
+        common = {name: value for name, value in self._desk.parameters.items() if name in declared}
+        return {**common, **job.parameters}
+
+    def _start(self, job: Job, claim: Claim, now: datetime) -> None:
+        run_id = self.runs.claim(claim, self._holder, now)
+        if run_id is None:
+            return  # another scheduler has it
+        again = f", attempt {claim.attempt}" if claim.attempt > 1 else ""
+        logger.info("%s begins, due %s%s", job.name, clock_text(claim.due, now), again)
+        stopping = threading.Event()
+        work = partial(self._run, job, claim, run_id, stopping)
+        worker = _Worker(threading.Thread(target=self._guarded, args=(work,), daemon=True), stopping)
+        self._workers[run_id] = worker
+        worker.thread.start()
+
+    def _run(self, job: Job, claim: Claim, run_id: int, stopping: threading.Event) -> None:
+        limit = job.time_limit.total_seconds() if job.time_limit else None
+        outcome: Outcome = "failed"
+        ending: dict[str, Any] = {}
+        try:
+            result = self._execute(job, claim, Limits(limit, job.memory_limit_mb, stopping))
+            outcome, ending = "succeeded", {"output_path": str(result.output), "figures": result.figures}
+        except RunFailed as error:
+            outcome = "stopped" if stopping.is_set() else "failed"
+            ending = {"failed_cell": error.place, "error": error.error, "output_path": str(error.output)}
+            ending["figures"] = error.figures
+        except (WorkbenchError, OSError) as error:
+            ending = {"error": f"{type(error).__name__}: {error}"}
+        self.runs.end(run_id, outcome, self._desk.now(), **ending)
+        if outcome == "failed":
+            logger.error("%s failed %s: %s", job.name, ending.get("failed_cell", ""), ending["error"])
+            where = f"{ending.get('failed_cell', '')}\n{ending['error']}\n{ending.get('output_path', '')}".strip()
+            self._desk.tell(f"{job.name} failed", where)
+        else:
+            logger.info("%s %s", job.name, outcome)
+
+    def _execute(self, job: Job, claim: Claim, limits: Limits) -> RunResult:
+        return run_notebook(
+            find_notebook(job.notebook, self._desk.notebooks),
+            claim.parameters,
+            self._desk.output,
+            name=job.name,
+            started=self._desk.now().astimezone(EXCHANGE_ZONE),
+            session=claim.session,
+            limits=limits,
+            secrets=self._desk.secrets,
+        )
