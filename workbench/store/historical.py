@@ -225,11 +225,19 @@ class HistoricalDataManager:
         return dropped
 
     def refuse_others(
-        self, symbol: str, timeframe: str, *, source: str, what_to_show: str = "TRADES", use_rth: bool = True
+        self,
+        symbol: str,
+        timeframe: str,
+        *,
+        source: str,
+        what_to_show: str = "TRADES",
+        use_rth: bool = True,
+        volume_unit: str = SHARES,
     ) -> None:
         """Raise `SourceMismatch` when what is stored has another source, or is of other hours."""
         refuse_source(self.data_dir, source)
-        self._series(symbol, timeframe, what_to_show).refuse_others(Provenance(source, what_to_show, use_rth))
+        provenance = Provenance(source, what_to_show, use_rth, volume_unit)
+        self._series(symbol, timeframe, what_to_show).refuse_others(provenance)
 
     def set_aside_corrupt(
         self,
@@ -241,6 +249,7 @@ class HistoricalDataManager:
         use_rth: bool = True,
         as_of: datetime | None = None,
         pages: bool = False,
+        volume_unit: str = SHARES,
     ) -> SaveReport:
         """Put parts aside whose footers cannot be read, so that their periods are not covered and are fetched again.
 
@@ -252,7 +261,7 @@ class HistoricalDataManager:
         if not (pages or series.has_unreadable()):
             return SaveReport()
         with series.lock():
-            report = series.set_aside(Provenance(source, what_to_show, use_rth), as_of, pages=pages)
+            report = series.set_aside(Provenance(source, what_to_show, use_rth, volume_unit), as_of, pages=pages)
         _warn_of(report)
         return report
 

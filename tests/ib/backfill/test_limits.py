@@ -6,6 +6,7 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import pandas as pd
 import pytest
@@ -14,6 +15,7 @@ from tests.ib.conftest import at
 from tests.ib.strict import strict_gateway, strict_process
 from workbench.errors import RequestTimeout, UnknownContract
 from workbench.gateway.clock import GatewayClock
+from workbench.gateway.faults import Fault, Refuse, When
 from workbench.gateway.pending import Latency
 from workbench.gateway.serving import running
 from workbench.gateway.simulated import SimulatedTape
@@ -22,6 +24,9 @@ from workbench.ib.connection import IBDataManager
 from workbench.ib.dial import IBConnectionConfig
 from workbench.market.universe import default_universe
 from workbench.store.historical import HistoricalDataManager
+
+if TYPE_CHECKING:
+    import ib_insync
 
 START = at("2026-11-20T17:00")
 SYMBOLS = list(default_universe())
@@ -48,6 +53,29 @@ def test_a_universe_takes_the_fewest_requests_and_breaks_no_rule(tmp_path: Path)
     assert len(account.history) == 16 * (3 + 1 + 1 + 1)
     assert account.heads == 0
     assert {one.saved.added for one in report.series if one.timeframe == "1day"} == {501}
+
+
+def test_a_symbol_that_ib_refuses_is_asked_for_and_told_once(tmp_path: Path) -> None:
+    refused = Fault(When("reqHistoricalData", symbol="JPM", times=0), Refuse("no-permission"))
+    codes: list[int] = []
+
+    async def hear(client: ib_insync.IB) -> None:
+        client.errorEvent += lambda _number, code, _text, _contract: codes.append(code)
+
+    with (
+        running(tape(), GatewayClock(START), faults=[refused]) as gateway,
+        IBDataManager(IBConnectionConfig(gateway.host, gateway.port)) as ib,
+    ):
+        ib.use(hear)
+        report = download_historical_universe(
+            ib, HistoricalDataManager(tmp_path), ["NOPE", "JPM", "AAPL"], ["15min", "1hour", "1day"],
+            since="2024-11-21", progress=False,
+        )  # fmt: skip
+
+    assert [one.symbol for one in report.failed] == ["NOPE"] * 3 + ["JPM"] * 3
+    assert sorted(code for code in codes if code in (162, 200)) == [162, 200]
+    lines = str(report).splitlines()[1:]
+    assert [line.split(":")[0] for line in lines] == ["NOPE 15min, 1hour, 1day", "JPM 15min, 1hour, 1day"]
 
 
 def test_small_bars_wait_for_their_windows_and_break_none(tmp_path: Path) -> None:

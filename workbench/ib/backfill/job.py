@@ -128,13 +128,10 @@ class Backfill:
     def run(self, *, progress: bool = True) -> BackfillReport:
         """Fetch and save. Ctrl-C ends it after some seconds; a series that fails does not stop the others."""
         logger.info("backfill: %s", self.forecast)
-        for fill in self._fills:
-            if fill.error is None:
-                with recorded(fill):
-                    self._shelf.set_aside_corrupt(fill)
         with tqdm(disable=not progress, unit="request", desc="backfill", total=self.forecast.requests) as bar:
             try:
                 self._learn_unit(bar)
+                self._set_aside_corrupt()
                 bases = self._settle_bases(bar, progress=progress)
             except KeyboardInterrupt:
                 return BackfillReport(tuple(fill.report() for fill in self._fills), interrupted=True)
@@ -170,6 +167,12 @@ class Backfill:
             if fill.symbol in bases.errors:
                 fill.fail(bases.errors[fill.symbol])
         return bases
+
+    def _set_aside_corrupt(self) -> None:
+        for fill in self._fills:
+            if fill.error is None:
+                with recorded(fill):
+                    self._shelf.set_aside_corrupt(fill)
 
     def _learn_unit(self, bar: tqdm[NoReturn]) -> None:
         """Learn what is recorded beside the bars."""

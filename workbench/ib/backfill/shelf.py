@@ -50,6 +50,7 @@ class Shelf:
             source=self.source,
             what_to_show=self.prices.what_to_show,
             use_rth=self.prices.use_rth,
+            volume_unit=self._info(fill).volume_unit or SHARES,
         )
         fill.open(self.missing(fill))
         fill.first_bar = self._info(fill).first
@@ -63,6 +64,7 @@ class Shelf:
             what_to_show=self.prices.what_to_show,
             use_rth=self.prices.use_rth,
             as_of=complete_until(self._now, fill.timeframe, self._calendar),
+            volume_unit=self._info(fill).volume_unit or self._unit(fill),
         )
 
     def know(self, ib: IBDataManager) -> None:
