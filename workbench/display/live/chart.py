@@ -101,6 +101,12 @@ class LiveChart(anywidget.AnyWidget):
                 self._notice = text
                 self.send({"kind": "notice", "text": text})
 
+    @property
+    def bars(self) -> pd.DataFrame:
+        """The bars that are drawn now, with their indicators; `forming` is 1 for the one that is not complete."""
+        with self._lock:
+            return rows_frame(self._rows, self._columns)
+
     # -- what is drawn
 
     def show(self, study: pd.DataFrame, *, symbol: str = "", timeframe: str = "") -> None:
@@ -131,10 +137,8 @@ class LiveChart(anywidget.AnyWidget):
 
     def static(self, style: str = "light") -> Chart:
         """Return the chart as it is now, as a picture."""
-        with self._lock:
-            bars = rows_frame(self._rows, self._columns)
         return price_chart(
-            bars,
+            self.bars,
             symbol=self.symbol,
             timeframe=self.timeframe,
             panels=list(self._under),

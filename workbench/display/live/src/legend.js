@@ -37,10 +37,11 @@ export class Head {
     parts.notice.textContent = setup.notice;
     const row = this.store.lastBar();
     const base = row && this.store.base(row);
-    parts.price.textContent = row ? price(row[column.close]) : "";
+    const decimals = row && row[column.close] < 1 ? 4 : 2;
+    parts.price.textContent = row ? price(row[column.close], decimals) : "";
     const change = row && base !== null ? row[column.close] - base : null;
     parts.change.textContent =
-      change === null ? "" : `${signed(change)} (${signed((100 * change) / base)} %)`;
+      change === null ? "" : `${signed(change, decimals)} (${signed((100 * change) / base)} %)`;
     parts.change.title = setup.daily ? "since the close before" : "since the close of the session before";
     parts.change.dataset.direction = change === null ? "" : change >= 0 ? "up" : "down";
     parts.when.textContent = pointed
@@ -91,7 +92,7 @@ export class Legend {
     const value = (name) => row[column[name]];
     const colour = value("close") >= value("open") ? this.view.theme.up : this.view.theme.down;
     const bar = [["O", "open"], ["H", "high"], ["L", "low"], ["C", "close"]].map(([letter, name]) =>
-      word(`${letter} `, null, word(price(value(name)), colour)),
+      word(`${letter} `, null, word(price(value(name), this.view.decimals()), colour)),
     );
     const volume = value("volume") === value("volume") ? [word("Vol ", null, word(shares(value("volume")), colour))] : [];
     const missing = value("missing")

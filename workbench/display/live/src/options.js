@@ -2,7 +2,7 @@
 
 import { ColorType, CrosshairMode, LineStyle } from "lightweight-charts";
 
-import { moment, price, tick } from "./text.js";
+import { moment, tick } from "./text.js";
 import { faded } from "./theme.js";
 
 export const FONT = "system-ui, -apple-system, 'Segoe UI', Roboto, 'Helvetica Neue', Arial, sans-serif";
@@ -31,7 +31,6 @@ export function chartOptions(theme, setup) {
     localization: {
       locale: "en-US",
       timeFormatter: (wall) => moment(wall, setup.daily),
-      priceFormatter: (value) => price(value),
     },
   };
 }

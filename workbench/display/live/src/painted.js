@@ -16,6 +16,8 @@ export class Painted {
   update(row, at) {
     const item = this.item(row, at);
     if (item) this.series.update(item);
+    // The line on this side of a gap was drawn before there was one.
+    if (item && this.kind === "line" && this.emptyFrom(at - 1, -1) > BRIDGE) this.setAll(this.view.store.rows);
   }
 
   item(row, at) {
@@ -47,13 +49,16 @@ export class Painted {
   }
 
   line(row, at, value) {
-    return this.isTornBefore(at) ? { time: row[0], value, color: "transparent" } : { time: row[0], value };
+    const isTorn = this.emptyFrom(at + 1, 1) > BRIDGE; // the colour is that of the line to the next item
+    return isTorn ? { time: row[0], value, color: "transparent" } : { time: row[0], value };
   }
 
-  isTornBefore(at) {
+  // How many slots are empty in a row from there on; counted a little further than matters.
+  emptyFrom(at, step) {
+    const { rows } = this.view.store;
     let empty = 0;
-    while (empty <= BRIDGE && at - empty > 0 && !this.view.store.isBar(this.view.store.rows[at - empty - 1])) empty += 1;
-    return empty > BRIDGE;
+    for (let slot = at; empty <= BRIDGE && rows[slot] && !this.view.store.isBar(rows[slot]); slot += step) empty += 1;
+    return empty;
   }
 
   colour(isUp) {

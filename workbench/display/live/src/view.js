@@ -6,6 +6,7 @@ import { Backdrop, everyOther } from "./backdrop.js";
 import { Head, Legend } from "./legend.js";
 import { chartOptions } from "./options.js";
 import { Painted } from "./painted.js";
+import { price } from "./text.js";
 import { colourOf, currentStyle, faded, onThemeChange } from "./theme.js";
 
 const ROOM = 4; // slots right of the newest bar
@@ -56,12 +57,15 @@ export class View {
     this.painted = [];
     this.legends = [];
     this.isPlaced = false;
+    delete this.root.dataset.ready;
     this.fromRight = fromRight;
     this.addPrice();
     setup.under.forEach((pane, at) => this.addPanel(pane, at + 1));
     this.painted.forEach((one) => one.setAll(rows));
     this.chart.subscribeCrosshairMove(({ logical }) => this.point(logical));
     this.resize();
+    // While JupyterLab changes its theme nothing has a size, and no frame is drawn in which an observer would see it.
+    requestAnimationFrame(() => this.isPlaced || this.resize());
     this.tell();
   }
 
@@ -72,11 +76,11 @@ export class View {
     const { up, down } = this.theme;
     const candles = this.chart.addSeries(CandlestickSeries, {
       upColor: up, downColor: down, wickUpColor: up, wickDownColor: down, borderUpColor: up, borderDownColor: down,
-      priceLineStyle: LineStyle.Dotted,
+      priceLineStyle: LineStyle.Dotted, priceFormat: format(this.decimals()),
       autoscaleInfoProvider: (original) => this.widened(original()),
     });
     this.candles = candles;
-    candles.priceScale().applyOptions({ scaleMargins: { top: 0.1, bottom: 0.2 } });
+    candles.priceScale().applyOptions({ scaleMargins: { top: 0.13, bottom: 0.2 } });
     const volume = this.chart.addSeries(HistogramSeries, {
       priceScaleId: "volume", priceFormat: { type: "volume" }, priceLineVisible: false, lastValueVisible: false,
     });
@@ -93,6 +97,7 @@ export class View {
 
   addPanel(panel, at) {
     const fixed = panel.bounds && {
+      priceFormat: format(0),
       autoscaleInfoProvider: () => ({ priceRange: { minValue: panel.bounds[0], maxValue: panel.bounds[1] } }),
     };
     if (panel.histogram) {
@@ -144,6 +149,12 @@ export class View {
     };
   }
 
+  // Prices under a dollar move by less than a cent.
+  decimals() {
+    const last = this.store.lastBar();
+    return last && last[this.store.column.close] < 1 ? 4 : 2;
+  }
+
   // -- what changes
 
   update(rows) {
@@ -182,7 +193,9 @@ export class View {
     this.isPlaced = true;
     const { from, to } = this.fromRight || { from: -this.store.setup.last, to: ROOM };
     this.chart.timeScale().setVisibleLogicalRange({ from: this.count + from, to: this.count + to });
-    this.root.dataset.ready = "yes";
+    const { chart } = this;
+    const drawn = () => this.chart === chart && (this.root.dataset.ready = "yes");
+    requestAnimationFrame(() => requestAnimationFrame(drawn));
   }
 
   // -- where things are
@@ -213,7 +226,7 @@ export class View {
 }
 
 function format(decimals) {
-  return { type: "price", precision: decimals, minMove: 10 ** -decimals };
+  return { type: "custom", formatter: (value) => price(value, decimals), minMove: 10 ** -decimals };
 }
 
 export function element(kind, className, parent) {
