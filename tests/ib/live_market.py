@@ -16,6 +16,7 @@ from workbench.gateway.faults import Action, Fault, When
 from workbench.gateway.server import GatewayServer
 from workbench.gateway.serving import running
 from workbench.gateway.simulated import SimulatedTape
+from workbench.gateway.tape import Tape
 from workbench.ib.connection import IBDataManager
 from workbench.ib.dial import IBConnectionConfig
 from workbench.ib.live.session import LiveSession
@@ -23,6 +24,7 @@ from workbench.market.bars import COLUMNS
 from workbench.market.coverage import Interval
 from workbench.market.sessions import Session, session_calendar
 from workbench.market.timeframes import TIMEFRAMES
+from workbench.market.universe import Universe
 from workbench.store.database import DatabaseManager
 from workbench.store.journal import LiveJournal
 
@@ -53,7 +55,7 @@ class Market:
         self.gateway.inject(Fault(when or When(), action))
 
     def wait_until(self, moment: str) -> None:
-        until(lambda: self.now >= at(moment))
+        until(lambda: self.now >= at(moment), LATE_S + self.gateway.clock.real_seconds_until(at(moment)))
 
     def wait_settled(self, moment: str) -> None:
         """Wait until the clock has passed `moment` and nothing is missing any more."""
@@ -94,14 +96,22 @@ def session_bars(session: Session) -> int:
 
 @contextmanager
 def market_at(
-    moment: str, speed: float, folder: Path, *, faults: Iterable[Fault] = (), **changes: object
+    moment: str,
+    speed: float,
+    folder: Path,
+    *,
+    faults: Iterable[Fault] = (),
+    tape: Tape | None = None,
+    universe: Universe | None = None,
+    **changes: object,
 ) -> Iterator[Market]:
     """Give a market whose clock stands at `moment` (exchange time) and runs at `speed`; nothing is followed yet."""
     start = at(moment)
-    tape, clock = SimulatedTape(1, start=int(start)), GatewayClock(start, speed)
+    tape, clock = tape or SimulatedTape(1, start=int(start)), GatewayClock(start, speed)
     with running(tape, clock, faults=faults) as gateway, DatabaseManager(f"sqlite:///{folder / 'live.db'}") as database:
         settings = {"timeout": 2.0, "paced": False, "reset_region": None, "gateway_speed": speed} | changes
-        with IBDataManager(IBConnectionConfig(gateway.host, gateway.port, **settings)) as ib:  # type: ignore[arg-type]
+        config = IBConnectionConfig(gateway.host, gateway.port, **settings)  # type: ignore[arg-type]
+        with IBDataManager(config, universe=universe) as ib:
             journal = LiveJournal(database)
             with LiveSession(lambda: ib, lambda: journal) as live:
                 yield Market(gateway, ib, live, journal)
