@@ -78,7 +78,7 @@ def export(
             desk.store, symbols, timeframe, to, start=since, end=until, kind=format, what_to_show=what_to_show
         )
         for path, count in tqdm(files, disable=None, unit="file", desc="export", total=len(symbols)):
-            tqdm.write(f"{path}: {count:,} bars")
+            tqdm.write(f"{path}: {count:,} bars" if count else f"{path} goes with it")
 
 
 def _mapped(pairs: list[str] | tuple[str, ...]) -> dict[str, str]:

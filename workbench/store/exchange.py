@@ -19,9 +19,11 @@ import polars as pl
 from workbench.errors import InvalidBars, InvalidInput, StoreError, WorkbenchError
 from workbench.market.bars import COLUMNS, REQUIRED, TIMESTAMP, to_table
 from workbench.market.timeframes import Timeframe, parse_timeframe
+from workbench.store.annexes import is_annex, take_annexes, write_annexes
 from workbench.store.files import replacing
 from workbench.store.historical import HistoricalDataManager
 from workbench.store.merge import SaveReport
+from workbench.store.source import refuse_source
 
 Stamps = Literal["start", "end"]
 SYMBOL = "symbol"
@@ -82,6 +84,7 @@ def find_files(path: Path) -> list[Path]:
     if path.is_file():
         return [path]
     found = sorted(one for one in path.rglob("*") if one.suffix.lower() in SUFFIXES and one.is_file())
+    found = [one for one in found if not is_annex(one)]
     if not found:
         raise InvalidInput(f"{path} holds no files that end with {' or '.join(SUFFIXES)}")
     return found
@@ -108,13 +111,18 @@ def save(
     store: HistoricalDataManager, found: Understood, timeframe: Timeframe, *, source: str = "import",
     what_to_show: str = "TRADES", use_rth: bool = True,
 ) -> SaveReport:  # fmt: skip
-    """Save the bars of a file. Raises `SourceMismatch` where the store holds bars of another source."""
+    """Save the bars of a file, and what goes with it. Raises `SourceMismatch` where the store has another source."""
+    refuse_source(store.data_dir, source)
+    key = found.symbol, str(timeframe), what_to_show
+    take_annexes(store, found.path, *key)  # before, so that the door knows the verdicts
     try:
-        return store.save_bars(
+        report = store.save_bars(
             found.symbol, str(timeframe), found.bars, what_to_show=what_to_show, use_rth=use_rth, source=source
         )
     except InvalidBars as error:
         raise InvalidBars(f"{found.path}: {error}") from error
+    take_annexes(store, found.path, *key)  # after, for a save forgets what is held back where there is a bar
+    return report
 
 
 def export(
@@ -122,7 +130,10 @@ def export(
     start: str | None = None, end: str | None = None, kind: Literal["csv", "parquet"] = "parquet",
     what_to_show: str = "TRADES",
 ) -> Iterator[tuple[Path, int]]:  # fmt: skip
-    """Write a file a symbol, `SYMBOL_TIMEFRAME.parquet` or `.csv`, times in UTC; yield each with its number of bars."""
+    """Write a file a symbol, `SYMBOL_TIMEFRAME.parquet` or `.csv`, times in UTC; yield each with its number of bars.
+
+    What the review holds of it, and the record of splits, go into files beside it, without bars.
+    """
     for symbol in symbols:
         bars = store.load_bars(symbol, timeframe, start, end, what_to_show=what_to_show)
         if bars.empty:
@@ -136,6 +147,8 @@ def export(
             else:
                 frame.write_parquet(file)
         yield target / name, len(bars)
+        for annex in write_annexes(store, symbol, timeframe, what_to_show, target / name):
+            yield annex, 0
 
 
 def _read(path: Path) -> pl.DataFrame:
@@ -210,9 +223,9 @@ def _instants(path: Path, column: pl.Series, *, keep_date: bool) -> pd.DatetimeI
         if column.dtype.is_temporal():
             return pd.DatetimeIndex(column.to_list())
         text = column.cast(pl.String).str.strip_chars()
-        is_date = text.str.contains(_DATE).fill_null(True)
-        if not is_date.all():
-            row = is_date.arg_min()
+        is_odd = ~text.str.contains(_DATE) & text.is_not_null()
+        if is_odd.any():
+            row = int(is_odd.to_numpy().argmax())
             raise ValueError(f"{text[row]!r} in row {row} does not begin with a date")
         has_zone = text.str.contains(_ZONE)
         if keep_date:

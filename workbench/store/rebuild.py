@@ -25,7 +25,7 @@ from workbench.store.parts import ALWAYS, read_info
 from workbench.store.series import Series
 from workbench.store.splits import Ratio, adjusted, share_adjusted
 
-_EVENTS, _STAGING, _LOCK = "splits.json", ".rebuild", ".rebuild.lock"
+EVENTS, _STAGING, _LOCK = "splits.json", ".rebuild", ".rebuild.lock"
 _MOSTLY = 0.9
 
 
@@ -50,7 +50,7 @@ class RebuildEvent:
 
 def load_events(store: HistoricalDataManager, symbol: str) -> list[RebuildEvent]:
     """Return the rebuilds of a symbol, oldest first. Raises `StoreError`."""
-    path = store.home(symbol) / _EVENTS
+    path = store.home(symbol) / EVENTS
     settle(store.home(symbol))
     try:
         return [RebuildEvent(**one | {"series": tuple(one["series"])}) for one in json.loads(path.read_text("utf-8"))]
@@ -109,7 +109,7 @@ def switch(
         names = tuple(one.folder.stem for one in series)
         bars = sum(new.info().bars for _, new in pairs)
         event = RebuildEvent(symbol, at.isoformat(), str(ratio or ""), names, bars, kept)
-        moves[home / _EVENTS] = _write_events(staged.data_dir / _EVENTS, [*events, event])
+        moves[home / EVENTS] = _write_events(staged.data_dir / EVENTS, [*events, event])
         replace_all(home, moves, gone)
     store.review.note(staged.review.load())
     rmtree(home / _STAGING, ignore_errors=True)

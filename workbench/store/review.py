@@ -31,7 +31,7 @@ from workbench.store.files import locked, replacing
 Judgement = Literal["held back", "accepted", "dropped"]
 
 _KEY = ("symbol", "timeframe", "what_to_show")
-_SCHEMA = pa.schema(
+REVIEW_SCHEMA = pa.schema(
     [
         *(pa.field(name, pa.string()) for name in _KEY),
         *SCHEMA,
@@ -47,7 +47,7 @@ _SCHEMA = pa.schema(
 @cache
 def _nothing_held() -> pd.DataFrame:
     """Return no rows; made once, for it would take as long as all the rest of the door."""
-    return _to_pandas(_SCHEMA.empty_table())
+    return _to_pandas(REVIEW_SCHEMA.empty_table())
 
 
 @dataclass(frozen=True, slots=True)
@@ -82,9 +82,9 @@ class Review:
     def load(self) -> pd.DataFrame:
         """Return all of it, a row a bar. Raises `StoreError` when the file cannot be read."""
         try:
-            return _to_pandas(pq.read_table(self._path).cast(_SCHEMA))
+            return _to_pandas(pq.read_table(self._path).cast(REVIEW_SCHEMA))
         except FileNotFoundError:
-            return _to_pandas(_SCHEMA.empty_table())
+            return _to_pandas(REVIEW_SCHEMA.empty_table())
         except (pa.ArrowException, OSError, ValueError) as error:
             raise StoreError(
                 f"{self._path}, which lists the bars held back, cannot be read ({error}). Move it away: what it lists "
@@ -119,7 +119,7 @@ class Review:
                 self._write(rows[~gone])
 
     def _write(self, rows: pd.DataFrame) -> None:
-        table = pa.Table.from_pandas(rows, schema=_SCHEMA, preserve_index=False)
+        table = pa.Table.from_pandas(rows, schema=REVIEW_SCHEMA, preserve_index=False)
         with replacing(self._path, self._path.with_name(f".review-{uuid4().hex}.tmp")) as file:
             pq.write_table(table.replace_schema_metadata(None), file)
 
@@ -162,7 +162,7 @@ def to_rows(
     key = {"symbol": symbol, "timeframe": timeframe, "what_to_show": what_to_show}
     noted = pd.Timestamp(datetime.now(UTC)).as_unit("us")
     rows: pd.DataFrame = frame.assign(**key, use_rth=use_rth, source=source, judgement=judgement, noted_at=noted)
-    return rows[list(_SCHEMA.names)]
+    return rows[list(REVIEW_SCHEMA.names)]
 
 
 def same_bars(bars: pd.DataFrame, judged: pd.DataFrame, judgement: Judgement) -> np.ndarray:
