@@ -132,7 +132,7 @@ class DataPipelineManager:
         known = {job.name for job in self.jobs}
         return PipelineStatus(
             now,
-            tuple(name for name, run in last.items() if run.outcome == "running"),
+            tuple(name for name, run in last.items() if run.is_running),
             tuple(next_due(self.jobs, now)[:3]),
             tuple(name for name, run in last.items() if run.outcome in ("failed", "lost") and name in known),
             recording=self._desk.recorder is not None and self._desk.recorder.is_running,
@@ -182,7 +182,7 @@ class DataPipelineManager:
         write_health(self._desk.health, self.status(), self._holder)
 
     def _consider(self, job: Job, last: LastRun | None, now: datetime) -> None:
-        since, is_running = (last.due, last.outcome == "running") if last else (self._began, False)
+        since, is_running = (last.due, last.is_running) if last else (self._began, False)
         steps = decide(job, since, now, is_running=is_running, on_time=max(ON_TIME, self._slack()))
         for step in steps:
             if step.action == "missed":
@@ -190,7 +190,13 @@ class DataPipelineManager:
                 self.runs.miss(self._claim(job, step.due), step.reason, now)
             elif step.action == "run":
                 self._start(job, self._claim(job, step.due), now)
-        if not steps and last is not None and (due := retry_at(job, last)) is not None and due <= now:
+        if (
+            not steps
+            and last is not None
+            and not is_running
+            and (due := retry_at(job, last)) is not None
+            and due <= now
+        ):
             self._start(job, self._claim(job, last.due, last.attempt + 1), now)
 
     def _slack(self) -> timedelta:

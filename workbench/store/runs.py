@@ -45,13 +45,14 @@ class Claim:
 
 @dataclass(frozen=True, slots=True)
 class LastRun:
-    """The newest row of a job."""
+    """The newest row of a job, and whether that or an earlier one is under way."""
 
     job: str
     due: datetime
     attempt: int
     outcome: Outcome
     ended: datetime | None
+    is_running: bool
 
 
 class JobRuns:
@@ -128,18 +129,18 @@ class JobRuns:
         return [str(row["job"]) for row in lost]
 
     def last(self) -> dict[str, LastRun]:
-        """Return the newest row of each job: the last time at which it was due, the last attempt."""
+        """Return the newest row of each job (the last time at which it was due, the last attempt), and what runs."""
         table = job_runs
         newest = select(table.c.job, func.max(table.c.due).label("due")).group_by(table.c.job).subquery()
         query = (
             select(table)
-            .join(newest, (table.c.job == newest.c.job) & (table.c.due == newest.c.due))
-            .order_by(table.c.attempt)
+            .join(newest, table.c.job == newest.c.job)
+            .where((table.c.due == newest.c.due) | (table.c.outcome == "running"))
+            .order_by(table.c.due, table.c.attempt)
         )
         rows = self._database.run(lambda connection: connection.execute(query).mappings().all(), reading=True)
-        return {
-            row["job"]: LastRun(row["job"], row["due"], row["attempt"], row["outcome"], row["ended"]) for row in rows
-        }
+        running = {row["job"] for row in rows if row["outcome"] == "running"}
+        return {row["job"]: _last_run(row, is_running=row["job"] in running) for row in rows}
 
     def load(
         self,
@@ -166,6 +167,10 @@ class JobRuns:
         statement = delete(job_runs).where(old).returning(job_runs.c.output_path)
         paths = self._database.run(lambda connection: list(connection.execute(statement).scalars()))
         return [path for path in paths if path]
+
+
+def _last_run(row: RowMapping, *, is_running: bool) -> LastRun:
+    return LastRun(row["job"], row["due"], row["attempt"], row["outcome"], row["ended"], is_running)
 
 
 def _values(claim: Claim) -> dict[str, Any]:
