@@ -60,6 +60,7 @@ from workbench.store.database import DatabaseManager
 from workbench.store.historical import HistoricalDataManager
 from workbench.store.journal import LiveJournal
 from workbench.store.quality import QualityReport, check_store, known_until
+from workbench.store.quality.live import find_live
 from workbench.store.rebuild import RebuildEvent
 from workbench.store.runs import JobRuns
 from workbench.store.universes import current_universe, load_qualifications, read_universe, save_qualifications
