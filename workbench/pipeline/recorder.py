@@ -17,7 +17,9 @@ logger = logging.getLogger(__name__)
 
 _GRACE_S = 30.0
 """How long a recorder that was told to stop may take to write what it has."""
-_FIRST_PAUSE_S, _LONGEST_PAUSE_S, _STEADY_S = 1.0, 60.0, 300.0
+_LONGEST_PAUSE_S = 60.0
+_STEADY_S = 300.0
+"""One that ran for so long before it died does not keep dying."""
 
 
 def is_wanted(now: datetime, before_open: timedelta, after_close: timedelta) -> bool:
@@ -29,8 +31,8 @@ def is_wanted(now: datetime, before_open: timedelta, after_close: timedelta) -> 
 class RecorderKeeper:
     """Keeps the recorder's process as it should be; `look` is called often.
 
-    What the recorder says goes to `log`. One that dies is started again at once, and with ever longer pauses when it
-    keeps dying, up to a minute.
+    What the recorder says goes to `log`. One that dies is started again at once, and when it keeps dying with ever
+    longer pauses, up to a minute.
     """
 
     def __init__(
@@ -44,8 +46,8 @@ class RecorderKeeper:
         self._command, self._log = list(command), log
         self._before_open, self._after_close = before_open, after_close
         self._process: subprocess.Popen[bytes] | None = None
-        self._pause = _FIRST_PAUSE_S
-        self._started = self._ended = -_LONGEST_PAUSE_S
+        self._deaths = 0
+        self._started = self._ended = 0.0
 
     @property
     def is_running(self) -> bool:
@@ -61,9 +63,12 @@ class RecorderKeeper:
         if self.is_running:
             return ""
         told = self._note_death()
-        if time.monotonic() - self._ended >= (self._pause if told == "" else 0):
+        if time.monotonic() - self._ended >= self._pause_s():
             self._start()
         return told
+
+    def _pause_s(self) -> float:
+        return 0.0 if self._deaths < 2 else min(2.0 ** (self._deaths - 2), _LONGEST_PAUSE_S)
 
     def stop(self) -> None:
         """End the recorder in good order."""
@@ -78,7 +83,7 @@ class RecorderKeeper:
                 self._process.kill()
                 self._process.wait()
         self._process = None
-        self._pause = _FIRST_PAUSE_S
+        self._deaths = 0
         logger.info("the recorder has ended")
 
     def _note_death(self) -> str:
@@ -86,8 +91,7 @@ class RecorderKeeper:
         if self._process is None:
             return ""
         code, self._process, self._ended = self._process.returncode, None, time.monotonic()
-        steady = self._ended - self._started > _STEADY_S
-        self._pause = _FIRST_PAUSE_S if steady else min(2 * self._pause, _LONGEST_PAUSE_S)
+        self._deaths = 1 if self._ended - self._started > _STEADY_S else self._deaths + 1
         how = f"was killed by {signal.Signals(-code).name}" if code < 0 else f"ended with exit code {code}"
         lines = self._log.read_text(encoding="utf-8", errors="replace").strip().splitlines()
         return f"the recorder {how} and is started again; the end of {self._log}: {' / '.join(lines[-3:])}"
