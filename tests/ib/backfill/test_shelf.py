@@ -65,6 +65,17 @@ def test_the_version_and_the_unit_of_volumes_are_recorded(
     assert not report.failed
 
 
+def test_where_nothing_is_missing_no_split_is_looked_for(
+    store: HistoricalDataManager, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """On a Saturday the time since the close is not covered, but there is no session in it."""
+    with at_ib(176, monkeypatch) as ib:
+        filled(ib, store, "2026-11-01")
+        forecast, report = filled(ib, store, "2026-11-02")
+
+    assert (forecast, report.requests, report.looks) == (0, 0, 0)
+
+
 def test_bars_in_another_unit_are_not_added(store: HistoricalDataManager, monkeypatch: pytest.MonkeyPatch) -> None:
     """As when somebody ticks the setting of TWS between two backfills."""
     with at_ib(176, monkeypatch) as ib:

@@ -187,7 +187,7 @@ class Backfill:
 
     def _to_look_at(self) -> list[str]:
         """Return the symbols to which something is going to be added."""
-        return list(dict.fromkeys(fill.symbol for fill in self._fills if fill.has_turn))
+        return list(dict.fromkeys(fill.symbol for fill in self._fills if fill.left))
 
     def _forecast(self) -> Forecast:
         config, prices = self._ib.config, self._shelf.prices.what_to_show
