@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -32,9 +31,8 @@ class KeptComm(BaseComm):
 
 
 @pytest.fixture(autouse=True)
-def kept_comm(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
+def kept_comm(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(comm, "create_comm", KeptComm)
-    yield
 
 
 def make_study(count: int = 60) -> pd.DataFrame:

@@ -1,4 +1,4 @@
-"""Charts that follow a journal: a real database, a real thread; who records writes to the journal as a recorder does."""
+"""Charts that follow a journal: a real database, a real thread; bars are appended as a recorder appends them."""
 
 from __future__ import annotations
 

@@ -177,7 +177,7 @@ export class View {
     this.legends.forEach((legend) => legend.tell(row));
     const last = this.store.lastBar();
     Object.assign(this.root.dataset, {
-      rows: this.store.rows.length, last: last ? last[0] : "", close: last ? last[this.store.column.close] : "",
+      bars: this.store.rows.filter((one) => this.store.isBar(one)).length, last: last ? last[0] : "", close: last ? last[this.store.column.close] : "",
       forming: last ? last[this.store.column.forming] : "", updates: this.store.updates,
     });
   }
