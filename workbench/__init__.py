@@ -16,7 +16,7 @@ from importlib.metadata import version
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
-    from workbench.app import Workbench
+    from workbench.app import Workbench, fetch_current_watchlist, load_current_universe
     from workbench.app import open_workbench as open  # noqa: A004  the name is the product's
     from workbench.display.charts import price_chart
     from workbench.errors import WorkbenchError
@@ -48,8 +48,10 @@ _HOMES = {
     "check_lookahead": "workbench.indicators.checks",
     "check_warmup": "workbench.indicators.checks",
     "download_historical_universe": "workbench.ib.backfill",
+    "fetch_current_watchlist": "workbench.app",
     "fetch_multiple_symbols_parallel": "workbench.ib.backfill",
     "join_timeframes": "workbench.indicators.join",
+    "load_current_universe": "workbench.app",
     "open": "workbench.app",
     "own_indicator": "workbench.indicators.define",
     "price_chart": "workbench.display.charts",
@@ -70,8 +72,10 @@ __all__ = [
     "check_lookahead",
     "check_warmup",
     "download_historical_universe",
+    "fetch_current_watchlist",
     "fetch_multiple_symbols_parallel",
     "join_timeframes",
+    "load_current_universe",
     "open",
     "own_indicator",
     "price_chart",

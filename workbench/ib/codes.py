@@ -156,7 +156,7 @@ ROWS: tuple[Explanation, ...] = (
     Explanation(
         162, "exchange without history", "IB has no combined history of this contract.",
         "The exchange SMART does not stand for history of this contract.",
-        "Name the exchange that lists it in data/universe.csv.",
+        "Name the exchange that lists it: workbench universe add SYMBOL --primary-exchange NYSE.",
         R.PERMANENT, RequestRefused, ("queries are not supported",),
     ),
     Explanation(
@@ -189,15 +189,15 @@ ROWS: tuple[Explanation, ...] = (
     Explanation(
         200, "ambiguous contract", "More than one contract fits the symbol.",
         "The symbol is listed on several exchanges, and none was named as the primary one.",
-        "Add its primary_exchange (NASDAQ, NYSE, ARCA …) in data/universe.csv.",
+        "Name its primary exchange (NASDAQ, NYSE, ARCA …): workbench universe add SYMBOL --primary-exchange NYSE.",
         R.PERMANENT, UnknownContract, ("is ambiguous",),
     ),
     Explanation(
         200, "unknown contract", "IB knows no contract like that.",
         "The symbol, its kind or its exchange is not as IB has it, or it is no longer listed. While IB's servers are "
         "reset, valid contracts are unknown too.",
-        "Check the symbol, its kind and its primary exchange in data/universe.csv; at night or on a weekend, try again "
-        "later.",
+        "Check the symbol, its kind and its primary exchange (workbench universe list); at night or on a weekend, try "
+        "again later.",
         R.PERMANENT, UnknownContract,
     ),
     Explanation(
@@ -223,7 +223,7 @@ ROWS: tuple[Explanation, ...] = (
     ),
     Explanation(
         321, "exchange missing", "The request names no exchange.", "The symbol's line in the universe has none.",
-        "Set its exchange in data/universe.csv: SMART for stocks and ETFs, CBOE for VIX and SPX.",
+        "Set its exchange by workbench universe add: SMART for stocks and ETFs, CBOE for VIX and SPX.",
         R.PERMANENT, RequestRefused, ("please enter exchange",),
     ),
     Explanation(

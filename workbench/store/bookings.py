@@ -99,7 +99,7 @@ def booking_page(database: DatabaseManager, gateway: str, account: str) -> Itera
 def load_request_sizes(database: DatabaseManager, gateway: str) -> dict[str, int]:
     """Return how many bars a request may ask for, by timeframe, as was learned of a gateway."""
     table = request_sizes
-    with database.transaction() as connection:
+    with database.reading() as connection:
         found = connection.execute(select(table.c.timeframe, table.c.bars).where(table.c.gateway == gateway))
         return {row.timeframe: row.bars for row in found}
 

@@ -20,15 +20,18 @@ _MAIN = "TRADES"
 
 def record(database: DatabaseManager, info: SeriesInfo) -> None:
     """Record what a series holds, in the place of what was recorded of it. Raises `StoreError`."""
-    with database.transaction() as connection:
+
+    def work(connection: Connection) -> None:
         _forget(connection, info)
         _add(connection, info)
+
+    database.run(work)
 
 
 def recorded_keys(database: DatabaseManager) -> set[Key]:
     """Return the series of which something is recorded. Raises `StoreError`."""
     table = historical_data_metadata
-    with database.transaction() as connection:
+    with database.reading() as connection:
         main = connection.execute(select(table.c.symbol, table.c.timeframe))
         keys = {(symbol, timeframe, _MAIN) for symbol, timeframe in main}
         covered = connection.execute(
@@ -46,7 +49,7 @@ def forget(database: DatabaseManager, keys: Iterable[Key]) -> None:
 
 def load_coverage(database: DatabaseManager) -> pd.DataFrame:
     """Return the recorded coverage, a row an interval. Raises `StoreError`."""
-    with database.transaction() as connection:
+    with database.reading() as connection:
         rows = connection.execute(select(coverage).order_by(*coverage.primary_key)).mappings().all()
     return pd.DataFrame([dict(row) for row in rows], columns=[column.name for column in coverage.columns])
 

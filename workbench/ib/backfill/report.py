@@ -24,7 +24,7 @@ from workbench.store.merge import SaveReport
 AGAIN = "run it again: it goes on from here"
 
 _NEXT_STEPS: dict[type[WorkbenchError], str] = {
-    UnknownContract: "correct its line in data/universe.csv, or leave it out",
+    UnknownContract: "correct it by workbench universe add, or remove it",
     NoPermission: "subscribe to its data at IB, or leave it out",
     RequestTimeout: "run it again later: it goes on from here, with shorter requests",
     Unavailable: "run it again later: it goes on from here",
