@@ -65,6 +65,16 @@ def test_a_follower_reads_each_bar_once(journal: LiveJournal) -> None:
     assert next(followed) == []
 
 
+def test_from_its_end_on_a_follower_reads_what_comes(journal: LiveJournal) -> None:
+    assert journal.end() == 0
+    journal.append([bar("AAPL", 0), bar("AAPL", 1)])
+    end = journal.end()
+
+    journal.append([bar("AAPL", 2)])
+
+    assert journal.read(end).bars == [bar("AAPL", 2)]
+
+
 def test_a_number_that_is_unknown_comes_back_unknown(journal: LiveJournal) -> None:
     journal.append([bar("SPX", 0)._replace(average=nan)])
 

