@@ -242,3 +242,37 @@ def test_indicators_of_the_settings_join_the_suite_and_are_cached(settings: Sett
         assert list((desk.settings.market_dir / "cache" / "indicators").glob("*.arrow"))
     with pytest.raises(InvalidInput, match="did you mean EMA"):
         _ = wb.open(settings=settings.model_copy(update={"indicators": {"ena_9": {}}})).indicators
+
+
+def test_a_relative_database_is_the_projects_wherever_a_kernel_works(
+    settings: Settings, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "workbench.toml").touch()
+    (tmp_path / "notebooks").mkdir()
+    monkeypatch.chdir(tmp_path / "notebooks")
+
+    for url, meant in (
+        ("sqlite:///data/trading.db", f"sqlite:///{tmp_path.as_posix()}/data/trading.db"),
+        ("sqlite:////elsewhere/trading.db", "sqlite:////elsewhere/trading.db"),
+        ("postgresql://me@desk/trading", "postgresql://me@desk/trading"),
+    ):
+        monkeypatch.setenv("DATABASE_URL", url)
+        assert load_settings().database.get_secret_value() == meant
+
+
+def test_the_universe_and_the_watchlist_are_those_of_the_projects_database(
+    settings: Settings, tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    settings.data_dir.mkdir()
+    (settings.data_dir / "universe.csv").write_text("symbol\nKO\nPEP\n")
+    with wb.open() as desk:
+        assert list(desk.universe) == ["KO", "PEP"]
+        ranked = pd.DataFrame({"symbol": ["KO", "PEP"], "side": "long", "score": [10.0, 20.0]})
+        desk.update_watchlist(ranked, capacity=1)
+    assert caplog.text == ""
+    (settings.data_dir / "universe.csv").write_text("symbol\nKO\nMSFT\n")
+
+    assert list(wb.load_current_universe()) == ["KO", "PEP"]
+    assert wb.fetch_current_watchlist()["symbol"].tolist() == ["PEP"]
+    assert "1 added (MSFT), 1 removed (PEP)" in caplog.text
+    assert "workbench universe import" in caplog.text

@@ -60,6 +60,7 @@ from workbench.pipeline.jobs import Duration
 
 FILE = "workbench.toml"
 SIMULATED = "simulated"
+_SQLITE = "sqlite:///"
 _MARKS = (FILE, "pyproject.toml")
 
 
@@ -179,8 +180,13 @@ class Settings(BaseSettings):
 
     @property
     def database(self) -> SecretStr:
-        """The URL of the database: as configured, else SQLite beside the bars."""
-        return self.database_url or SecretStr(f"sqlite:///{(self.market_dir / 'trading.db').as_posix()}")
+        """The URL of the database: as configured, else SQLite beside the bars; a relative file is the project's."""
+        if self.database_url is None:
+            return SecretStr(f"{_SQLITE}{(self.market_dir / 'trading.db').as_posix()}")
+        scheme, is_file, file = self.database_url.get_secret_value().partition(_SQLITE)
+        if scheme or not is_file or not file or file.startswith(":"):
+            return self.database_url
+        return SecretStr(_SQLITE + (project_folder() / file).as_posix())
 
 
 def load_settings(*, gateway: str = "", data_dir: str | Path | None = None) -> Settings:
