@@ -17,7 +17,7 @@ from hypothesis import strategies as st
 
 from tests.ib.closing.evening import FRIDAY, HALF_DAY, NAMES, evening, live_bars, session_of
 from tests.ib.conftest import at
-from tests.ib.live_market import assert_same, until
+from tests.ib.live_market import assert_same, market_at, until
 from workbench.errors import InvalidInput
 from workbench.gateway.faults import Fault, When
 from workbench.gateway.faults.stream import Refuse
@@ -26,6 +26,8 @@ from workbench.gateway.simulated import SimulatedTape
 from workbench.ib.closing import save_sessions
 from workbench.ib.closing.save import Parts
 from workbench.market.coverage import Interval
+from workbench.store.closings import Closings
+from workbench.store.historical import HistoricalDataManager
 
 EVENING = "2026-11-20T16:30:00"
 
@@ -215,6 +217,23 @@ def test_bars_that_come_while_a_session_is_saved_stay_for_the_next_time(
         save_sessions(here.parts, progress=False)
 
         assert here.parts.journal.read().bars == heard[-1:]
+
+
+def test_a_session_is_saved_while_the_next_one_is_recorded(tmp_path: Path) -> None:
+    with market_at("2026-11-23T10:00:00", 100.0, tmp_path) as market:
+        database = market.journal._database
+        store = HistoricalDataManager(tmp_path / "historical", database=database)
+        market.journal.append(live_bars("KO", FRIDAY))
+        market.live.start("KO")
+        until(lambda: len(market.journal.load("KO")) > 4680 + 360)
+
+        report = save_sessions(Parts(market.ib, store, market.journal, Closings(database)), progress=False)
+
+        assert [one.session for one in report.saved] == [FRIDAY]
+        market.wait_settled("2026-11-23T10:05:00")
+        left = market.journal.load("KO")
+        assert left.index[0].timestamp() == at("2026-11-23T09:30:00")
+        assert (left.index[1:] - left.index[:-1] == pd.Timedelta(seconds=5)).all()
 
 
 def test_a_session_that_was_never_there_is_an_error_that_says_what_is(tmp_path: Path) -> None:

@@ -63,11 +63,14 @@ def test_small_differences_are_usual_and_large_ones_are_told(desk: Desk) -> None
     desk.close(replace(ALIKE, far=19))
     assert desk.find() == []
 
-    desk.close(replace(ALIKE, far=10, missing=9, extra=1))
+    desk.close(replace(ALIKE, far=19, missing=300))  # nobody recorded
+    assert desk.find() == []
+
+    desk.close(replace(ALIKE, far=19, extra=1))
     (found,) = desk.find()
 
     assert found.kind == "built otherwise"
-    assert "of 390 bars of 2026-11-20 10 were built far from history, 9 not at all, 1 are not in it" in found.what
+    assert found.what == "19 of 390 bars of 2026-11-20 were built far from history; 1 not in it"
     assert desk.find(symbols=["MSFT"]) == desk.find(timeframes=["1day"]) == []
     assert desk.find(since=date(2026, 11, 21)) == []
 

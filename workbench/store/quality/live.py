@@ -19,7 +19,7 @@ from workbench.store.quality.findings import Finding
 _SESSIONS = 10
 """Older sessions are not told: their final bars are stored, and nothing is to be done about what was built once."""
 _FAR = 0.05
-"""The share of a session's bars that may be far off, missing or too many."""
+"""The share of a session's bars that may be far off or too many. Some are missing where nobody recorded."""
 _DAY = timedelta(days=1)
 
 
@@ -46,10 +46,9 @@ def find_differences(
         session = recent[row.session]
         if row.provisional:
             yield from _tell_provisional(store, session, row)
-        elif row.far + row.missing + row.extra > _FAR * max(row.bars, 1):
+        elif row.far + row.extra > _FAR * max(row.bars, 1):
             what = (
-                f"of {row.bars} bars of {row.session} {row.far} were built far from history, {row.missing} not at all, "
-                f"{row.extra} are not in it"
+                f"{row.far} of {row.bars} bars of {row.session} were built far from history; {row.extra} not in it"
             )
             yield _finding(session, row, "built otherwise", what, "final bars are stored; look at the recorder's log")
 
