@@ -30,9 +30,21 @@ from workbench.errors import InvalidSettings
 from workbench.pipeline.triggers import parse_duration, parse_trigger
 
 DEFAULT_JOBS: Mapping[str, Mapping[str, Any]] = {
-    "update-history": {"notebook": "01-backfill-history", "at": "06:00", "time_limit": "3h", "retries": 2},
+    "update-history": {
+        "notebook": "01-backfill-history",
+        "at": "06:00",
+        "parameters": {"symbols": [], "progress": False},  # the whole universe
+        "time_limit": "3h",
+        "retries": 2,
+    },
     "screen": {"notebook": "04-screen-universe", "at": "09:00..15:00 every 1h", "time_limit": "30m", "late": "45m"},
-    "save-session": {"notebook": "06-save-session", "at": "16:30", "time_limit": "2h", "retries": 2},
+    "save-session": {
+        "notebook": "06-save-session",
+        "at": "16:30",
+        "parameters": {"progress": False},
+        "time_limit": "2h",
+        "retries": 2,
+    },
 }
 """What the desk's day is made of, until `workbench.toml` says otherwise."""
 _NAME = r"[a-z0-9][a-z0-9-]{0,63}"
