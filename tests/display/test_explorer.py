@@ -1,11 +1,12 @@
 from __future__ import annotations
 
 import base64
+import threading
 
 import pandas as pd
 import pytest
 
-from tests.indicators.bars import make_bars, walk
+from tests.indicators.bars import STAMPS, make_bars, walk
 from workbench.display.charts import price_chart
 from workbench.display.explorer import Explorer
 from workbench.errors import StoreError
@@ -20,7 +21,9 @@ def study(symbol: str, timeframe: str) -> pd.DataFrame:
     asked.append((symbol, timeframe))
     if symbol == "GONE":
         raise StoreError("nothing is stored of <GONE>; backfill it")
-    return IndicatorEngine.calculate_all_indicators(make_bars(walk(400, len(symbol))))
+    bars = make_bars(walk(len(STAMPS), len(symbol))).set_axis(STAMPS)
+    longer = bars if timeframe == "15min" else aggregate_bars(bars, timeframe, step_s=900)
+    return IndicatorEngine.calculate_all_indicators(longer[["open", "high", "low", "close", "volume"]])
 
 
 @pytest.fixture
@@ -35,9 +38,16 @@ def picture_of(explorer: Explorer) -> bytes:
 
 @pytest.mark.parametrize(
     ("control", "value", "title"),
-    [("symbol", "MSFT", "MSFT · 15min"), ("timeframe", "1day", "AAPL · 1day"), ("last", 120, "AAPL · 15min"),
-     ("style", "dark", "AAPL · 15min"), ("panels", ("atr",), "AAPL · 15min")],
-)  # fmt: skip
+    [
+        ("symbol", "MSFT", "MSFT · 15min"),
+        ("symbol", " msft", "MSFT · 15min"),
+        ("timeframe", "1day", "AAPL · 1day"),
+        ("last", 120, "AAPL · 15min"),
+        ("last", 0, "AAPL · 15min"),
+        ("style", "dark", "AAPL · 15min"),
+        ("panels", ("atr",), "AAPL · 15min"),
+    ],
+)
 def test_each_control_redraws_the_chart(explorer: Explorer, control: str, value: object, title: str) -> None:
     before = picture_of(explorer)
 
@@ -47,6 +57,7 @@ def test_each_control_redraws_the_chart(explorer: Explorer, control: str, value:
     assert picture_of(explorer).startswith(b"\x89PNG")
     assert explorer.chart is not None
     assert explorer.chart.title.startswith(title)
+    assert explorer.last.label in explorer.last.options  # a choice that is none would leave the menu blank
 
 
 def test_what_cannot_be_drawn_is_told_in_its_place_and_passes(explorer: Explorer) -> None:
@@ -58,6 +69,40 @@ def test_what_cannot_be_drawn_is_told_in_its_place_and_passes(explorer: Explorer
     assert shown == b""
     assert explorer._problem.value == ""
     assert picture_of(explorer).startswith(b"\x89PNG")
+
+
+@pytest.mark.parametrize(
+    ("typed", "told"), [("APL", "APL is not stored; try AAPL"), ("", "no symbol is chosen; try AAPL")]
+)
+def test_a_symbol_that_is_not_stored_is_told_and_its_chart_is_not_another_ones(
+    explorer: Explorer, typed: str, told: str
+) -> None:
+    explorer.symbol.value = typed
+
+    assert told in explorer._problem.value
+    assert picture_of(explorer) == b""
+
+
+def test_controls_that_are_answered_in_several_threads_leave_one_whole_picture(explorer: Explorer) -> None:
+    changes = [("last", 120), ("style", "dark"), ("symbol", "MSFT"), ("panels", ("rsi",))]
+    threads = [threading.Thread(target=setattr, args=(getattr(explorer, name), "value", to)) for name, to in changes]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+
+    alone = Explorer(
+        study, "MSFT", "15min", last=120, style="dark", panels="rsi", source="built-in gateway (SIMULATED)"
+    )
+    assert picture_of(explorer) == picture_of(alone)
+
+
+def test_longer_timeframes_are_drawn_beside_the_bars_when_they_are_asked_for(explorer: Explorer) -> None:
+    explorer.beside.value = True
+
+    assert explorer.chart is not None
+    drawn = {line.get_gid() for ax in explorer.chart.figure.axes for line in ax.get_lines()}
+    assert {"rsi", "rsi_1day", "stoch_k_1day"} <= drawn
 
 
 def test_an_executed_notebook_has_the_picture_beside_the_widget(explorer: Explorer) -> None:

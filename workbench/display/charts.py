@@ -20,7 +20,7 @@ import pandas as pd
 
 from workbench.display.axis import TimeAxis, time_axis
 from workbench.display.panels import OVERLAYS, PANELS, Canvas, Painter, draw_candles, draw_volume
-from workbench.display.theme import find_theme
+from workbench.display.theme import ALONE, drawing, find_theme
 from workbench.errors import InvalidInput
 from workbench.market.names import as_names
 from workbench.market.timeframes import parse_timeframe
@@ -57,15 +57,17 @@ class Chart:
     def to_png(self) -> bytes:
         """Return the chart as a PNG."""
         buffer = io.BytesIO()
-        self.figure.savefig(
-            buffer, format="png", dpi=SHARPNESS * self.figure.dpi, facecolor=self.figure.get_facecolor()
-        )
+        with ALONE:
+            self.figure.savefig(
+                buffer, format="png", dpi=SHARPNESS * self.figure.dpi, facecolor=self.figure.get_facecolor()
+            )
         return buffer.getvalue()
 
     def save(self, path: Path | str) -> Path:
         """Write the chart to a file whose suffix says the format: .png, .svg or .pdf. Return the path."""
         try:
-            self.figure.savefig(path, dpi=SHARPNESS * self.figure.dpi, facecolor=self.figure.get_facecolor())
+            with ALONE:
+                self.figure.savefig(path, dpi=SHARPNESS * self.figure.dpi, facecolor=self.figure.get_facecolor())
         except (OSError, ValueError) as error:
             raise InvalidInput(f"the chart cannot be saved as {path}: {error}") from error
         return Path(path)
@@ -104,10 +106,7 @@ def price_chart(
     title = f"{symbol} · {timeframe} · {_span(axis)}"
     canvas = Canvas(shown, axis, find_theme(style), currency)
 
-    from matplotlib import style as matplotlib_style
-
-    # From the defaults on: what the user has set for plots of his own does not reach ours.
-    with matplotlib_style.context(["default", canvas.theme.rc]):
+    with drawing(canvas.theme):
         figure = _draw(canvas, chosen_panels, chosen_overlays, size)
         _write(figure, canvas, title, zone, source)
     return Chart(figure, title)

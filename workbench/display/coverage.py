@@ -8,7 +8,7 @@ import numpy as np
 import pandas as pd
 
 from workbench.display.charts import Chart
-from workbench.display.theme import Theme, find_theme
+from workbench.display.theme import Theme, drawing, find_theme
 from workbench.errors import InvalidInput
 
 if TYPE_CHECKING:
@@ -34,9 +34,8 @@ def coverage_chart(shares: pd.DataFrame, *, timeframe: str, source: str | None =
         raise InvalidInput(f"nothing is stored of {timeframe}, so there is no coverage to draw; backfill first")
     theme = find_theme(style)
     title = f"Coverage of {timeframe} bars, {len(shares.columns)} sessions"
-    from matplotlib import style as matplotlib_style
 
-    with matplotlib_style.context(["default", theme.rc]):
+    with drawing(theme):
         figure = Figure(figsize=(_WIDTH, _MARGIN + _ROW * len(shares)), layout="constrained")
         ax = figure.subplots()
         _draw_cells(ax, shares, theme)

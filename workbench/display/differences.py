@@ -8,7 +8,7 @@ import numpy as np
 import pandas as pd
 
 from workbench.display.charts import Chart
-from workbench.display.theme import Theme, find_theme
+from workbench.display.theme import Theme, drawing, find_theme
 from workbench.errors import InvalidInput
 from workbench.market.timeframes import TIMEFRAMES
 
@@ -31,12 +31,11 @@ def differences_chart(records: pd.DataFrame, *, source: str | None = None, style
     """
     if records.empty:
         raise InvalidInput("no session was saved yet, so there are no differences to draw; record one and save it")
-    from matplotlib import style as matplotlib_style
     from matplotlib.figure import Figure
 
     theme, counts = find_theme(style), _counts(records)
     title = f"Live bars that differ from IB's history, {_tell_sessions(records)}"
-    with matplotlib_style.context(["default", theme.rc]):
+    with drawing(theme):
         figure = Figure(figsize=(_WIDTH, _MARGIN + _ROW * len(counts["bars"])), layout="constrained")
         ax = figure.subplots()
         _draw_cells(figure, ax, counts["different"], counts["bars"], theme)

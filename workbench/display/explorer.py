@@ -5,6 +5,7 @@ In a live notebook the controls redraw the chart; in an executed one, in HTML an
 
 from __future__ import annotations
 
+import threading
 from collections.abc import Callable, Sequence
 from difflib import get_close_matches
 from html import escape
@@ -48,6 +49,7 @@ class Explorer(widgets.VBox):  # type: ignore[misc]
         source: str | None = None,
     ) -> None:
         self.chart: Chart | None = None
+        self._redrawing = threading.Lock()  # Jupyter may answer each control in a thread of its own
         self._study, self._source = study, source
         lengths = dict(sorted({f"{last} bars": last, **_LENGTHS}.items(), key=lambda one: one[1] or inf))
         names = as_names(symbols)
@@ -72,30 +74,37 @@ class Explorer(widgets.VBox):  # type: ignore[misc]
 
     def _redraw(self, _change: object = None) -> None:
         """Draw what is chosen; what cannot be drawn is told in the chart's place."""
-        try:
-            self.chart = price_chart(
-                self._bars(),
-                symbol=self.symbol.value.strip().upper(),
-                timeframe=self.timeframe.value,
-                panels=list(self.panels.value),
-                last=self.last.value or None,
-                style=self.style.value,
-                source=self._source,
-            )
-        except WorkbenchError as error:
-            self.chart, self._picture.value = None, b""
-            self._problem.value = f"<p role='alert'>{escape(str(error))}</p>"
-            return
-        self._problem.value = ""
-        self._picture.value = self.chart.to_png()
+        with self._redrawing:
+            try:
+                self.chart, told = self._drawn(), ""
+            except WorkbenchError as error:
+                self.chart, told = None, f"<p role='alert'>{escape(str(error))}</p>"
+            self._problem.value = told
+            self._picture.value = self.chart.to_png() if self.chart else b""
+            self._picture.layout.display = None if self.chart else "none"  # a browser shows an empty one as broken
 
-    def _bars(self) -> pd.DataFrame:
-        """Return the chosen series with its indicators, and those of longer timeframes as they were known then."""
-        symbol, timeframe = self.symbol.value.strip().upper(), self.timeframe.value
+    def _drawn(self) -> Chart:
+        return price_chart(
+            self._bars(),
+            symbol=self._chosen_symbol(),
+            timeframe=self.timeframe.value,
+            panels=list(self.panels.value),
+            last=self.last.value or None,
+            style=self.style.value,
+            source=self._source,
+        )
+
+    def _chosen_symbol(self) -> str:
+        symbol: str = self.symbol.value.strip().upper()
         if symbol not in self.symbol.options:
             near = get_close_matches(symbol, self.symbol.options, n=3, cutoff=0.5)
             told = f"{symbol} is not stored" if symbol else "no symbol is chosen"
             raise InvalidInput(f"{told}; try {', '.join(near or self.symbol.options[:3])}")
+        return symbol
+
+    def _bars(self) -> pd.DataFrame:
+        """Return the chosen series with its indicators, and those of longer timeframes as they were known then."""
+        symbol, timeframe = self._chosen_symbol(), self.timeframe.value
         bars = self._study(symbol, timeframe)
         if not self.beside.value:
             return bars

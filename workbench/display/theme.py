@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+import threading
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import dataclass
 
 from workbench.errors import InvalidInput
@@ -94,6 +96,22 @@ THEMES: Mapping[str, Theme] = {
         warning="#f5b54c",
     ),
 }
+
+
+ALONE = threading.RLock()
+"""Who draws or renders holds it: matplotlib's settings are the process's, and a figure changes while it is rendered."""
+
+
+@contextmanager
+def drawing(theme: Theme) -> Iterator[None]:
+    """Draw in a style, from matplotlib's defaults on: what the user has set for plots of their own does not reach ours.
+
+    Threads wait for one another: controls of a notebook are answered in several.
+    """
+    from matplotlib import style
+
+    with ALONE, style.context(["default", theme.rc]):
+        yield
 
 
 def find_theme(style: str) -> Theme:

@@ -88,6 +88,21 @@ def test_bars_that_are_filled_in_later_change_the_bars_that_they_belong_to(
     assert chart.bars["missing"].tolist() == [0.0] * 7
 
 
+def test_a_session_that_the_store_does_not_have_yet_is_drawn_from_the_journal(
+    journal: LiveJournal, feed: LiveFeed
+) -> None:
+    day_before = [bar._replace(timestamp=bar.timestamp - 86_400) for bar in bars(0, 4680)]
+    journal.append([*day_before, *bars(0, 40)])
+
+    chart = feed.open("AAPL", "1min")
+    assert shows(chart, expected(journal, "1min"))
+    journal.append(bars(50, 70))
+    journal.append(bars(40, 50))
+
+    until(lambda: shows(chart, expected(journal, "1min")))
+    assert len(chart.bars) == 390 + 6
+
+
 def test_a_chart_that_turns_to_another_symbol_shows_only_that(journal: LiveJournal, feed: LiveFeed) -> None:
     journal.append([*bars(0, 40), *bars(0, 30, "MSFT")])
     chart = feed.open("AAPL", "1min")

@@ -74,17 +74,3 @@ def test_a_bar_that_is_told_twice_counts_once() -> None:
 
     assert [bar["timestamp"] for bar in first] == [bar.timestamp for bar in bars[40:42]]
     assert again == []
-
-
-def test_after_a_restart_the_bars_are_those_that_it_was_given() -> None:
-    bars = make_bars(60)
-    series = LiveSeries(ENGINE, framed(bars[:40]), bars[40:50])
-    revised = [bar._replace(high=bar.high + 1, close=bar.close + 1) for bar in bars[40:55]]
-
-    study = series.restart(revised)
-
-    pd.testing.assert_frame_equal(
-        study.drop(columns="missing"), ENGINE.calculate(framed([*bars[:40], *revised])), check_freq=False
-    )
-    (next_one,) = series.take([bars[55]], None)
-    assert next_one["rsi"] == ENGINE.calculate(framed([*bars[:40], *revised, bars[55]]))["rsi"].iloc[-1]

@@ -9,8 +9,9 @@ from __future__ import annotations
 import logging
 import threading
 from collections import defaultdict
-from collections.abc import Callable, Collection, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Collection, Mapping, Sequence
+from math import inf
+from types import MappingProxyType
 
 import pandas as pd
 
@@ -27,17 +28,11 @@ from workbench.store.journal import LiveBar, LiveJournal
 logger = logging.getLogger(__name__)
 
 _FIVE = TIMEFRAMES["5sec"]
+_SESSIONS = 5
+"""So many of the journal's newest sessions are drawn, should the store not have them."""
 
 Stored = Callable[[str, str], pd.DataFrame]
 """Returns the stored bars of a symbol and a timeframe, none where there are none."""
-
-
-@dataclass(slots=True)
-class _Followed:
-    """A chart and the series that it shows."""
-
-    chart: LiveChart
-    series: LiveSeries
 
 
 class LiveFeed:
@@ -48,7 +43,7 @@ class LiveFeed:
 
     def __init__(self, journal: LiveJournal, engine: IndicatorEngine, stored: Stored, *, poll_s: float = 0.25) -> None:
         self._journal, self._engine, self._stored, self._poll_s = journal, engine, stored, poll_s
-        self._followed: dict[LiveChart, _Followed] = {}
+        self._followed: dict[LiveChart, LiveSeries] = {}
         self._aggregator = RealtimeBarAggregator()
         self._lock = threading.RLock()
         self._stopping = threading.Event()
@@ -59,20 +54,19 @@ class LiveFeed:
         """Return a chart of a series that moves with the journal; `choices` are those of `LiveChart`."""
         with self._lock:
             self._begin()
-            series = LiveSeries(self._engine, self._stored(symbol, timeframe), self._read_session(symbol, timeframe))
+            series = self._series(symbol, timeframe, self._live_bars(symbol))
             chart = LiveChart(series.study, symbol=symbol, timeframe=timeframe, live=True, **choices)  # type: ignore[arg-type]
-            self._followed[chart] = _Followed(chart, series)
-            self._form([symbol])
+            self._followed[chart] = series
+            self._bring_to_charts([symbol])
         return chart
 
     def turn(self, chart: LiveChart, symbol: str = "", timeframe: str = "") -> None:
         """Let a chart show another series from now on."""
         with self._lock:
-            symbol, timeframe = symbol or chart.symbol, timeframe or chart.timeframe
-            series = LiveSeries(self._engine, self._stored(symbol, timeframe), self._read_session(symbol, timeframe))
-            chart.show(series.study, symbol=symbol, timeframe=timeframe)
-            self._followed[chart] = _Followed(chart, series)
-            self._form([symbol])
+            self._show(
+                chart, symbol or chart.symbol, timeframe or chart.timeframe, self._live_bars(symbol or chart.symbol)
+            )
+            self._bring_to_charts([chart.symbol])
 
     def drop(self, chart: LiveChart) -> None:
         """Bring nothing to this chart any more."""
@@ -106,7 +100,7 @@ class LiveFeed:
 
     def _look(self) -> None:
         """Bring what has come; while the journal cannot be read the charts say so."""
-        self._followed = {chart: one for chart, one in self._followed.items() if chart.comm is not None}
+        self._followed = {chart: series for chart, series in self._followed.items() if chart.comm is not None}
         try:
             page = self._journal.read(self._cursor, {chart.symbol for chart in self._followed})
             if self._followed and page.bars:
@@ -128,33 +122,43 @@ class LiveFeed:
         self._aggregator.late.clear()
         for symbol in late:
             self._restart(symbol)
-        self._form(set(complete) - late, complete)
+            del complete[symbol]
+        self._bring_to_charts([*complete, *late], complete)
 
-    def _form(self, symbols: Collection[str], complete: dict[str, list[ProvisionalBar]] | None = None) -> None:
+    def _bring_to_charts(
+        self, symbols: Collection[str], complete: Mapping[str, list[ProvisionalBar]] = MappingProxyType({})
+    ) -> None:
         """Bring complete bars and the forming ones to the charts of some symbols."""
-        for chart, one in self._followed.items():
+        for chart, series in self._followed.items():
             if chart.symbol in symbols:
-                done = [bar for bar in (complete or {}).get(chart.symbol, ()) if bar.timeframe == chart.timeframe]
-                chart.update(one.series.take(done, self._aggregator.forming(chart.symbol, chart.timeframe)))
+                done = [bar for bar in complete.get(chart.symbol, ()) if bar.timeframe == chart.timeframe]
+                chart.update(series.take(done, self._aggregator.forming(chart.symbol, chart.timeframe)))
 
     def _restart(self, symbol: str) -> None:
         """Draw a symbol anew: bars have come that belong to what was complete."""
-        live = self._rebuilt(symbol)
-        for chart, one in self._followed.items():
-            if chart.symbol == symbol:
-                chart.show(one.series.restart([bar for bar in live if bar.timeframe == chart.timeframe]))
-        self._form([symbol])
+        live = self._live_bars(symbol)
+        for chart in [chart for chart in self._followed if chart.symbol == symbol]:
+            self._show(chart, symbol, chart.timeframe, live)
 
-    def _read_session(self, symbol: str, timeframe: str) -> list[ProvisionalBar]:
-        return [bar for bar in self._rebuilt(symbol) if bar.timeframe == timeframe]
+    def _show(self, chart: LiveChart, symbol: str, timeframe: str, live: Sequence[ProvisionalBar]) -> None:
+        series = self._series(symbol, timeframe, live)
+        chart.show(series.study, symbol=symbol, timeframe=timeframe)
+        self._followed[chart] = series
 
-    def _rebuilt(self, symbol: str) -> list[ProvisionalBar]:
-        """Build the bars of a symbol's newest session from the journal; return the complete ones."""
+    def _series(self, symbol: str, timeframe: str, live: Sequence[ProvisionalBar]) -> LiveSeries:
+        mine = [bar for bar in live if bar.timeframe == timeframe]
+        return LiveSeries(self._engine, self._stored(symbol, timeframe), mine)
+
+    def _live_bars(self, symbol: str) -> list[ProvisionalBar]:
+        """Return the complete bars of the sessions that the journal has of a symbol; build the newest one here."""
         held = self._journal.symbols().get(symbol)
-        sessions = session_calendar().during(held.begin, held.end, _FIVE) if held else []
-        if not sessions:
-            return []
-        bars = self._journal.load(symbol, Interval(sessions[-1].begin, sessions[-1].end))
-        live = self._aggregator.rebuild(symbol, bars, bars.index[-1].timestamp())
+        sessions = session_calendar().during(held.begin, held.end, _FIVE)[-_SESSIONS:] if held else []
+        done: list[ProvisionalBar] = []
+        for session in sessions:
+            bars = self._journal.load(symbol, Interval(session.begin, session.end))
+            if len(bars):
+                is_newest = session is sessions[-1]
+                aggregator = self._aggregator if is_newest else RealtimeBarAggregator()
+                done += aggregator.rebuild(symbol, bars, bars.index[-1].timestamp() if is_newest else inf)
         self._aggregator.late.clear()
-        return live
+        return done

@@ -21,14 +21,9 @@ class LiveSeries:
     """
 
     def __init__(self, engine: IndicatorEngine, stored: pd.DataFrame, live: Sequence[ProvisionalBar] = ()) -> None:
-        self._engine, self._stored = engine, stored
-        self._after = self._newest = int(stored.index[-1].timestamp()) if len(stored) else -1
-        self.study = self._open(live)
-
-    def restart(self, live: Sequence[ProvisionalBar]) -> pd.DataFrame:
-        """Begin anew with these complete live bars; return all bars with their indicators."""
-        self.study = self._open(live)
-        return self.study
+        self._engine = engine
+        self._newest = int(stored.index[-1].timestamp()) if len(stored) else -1
+        self.study = self._open(stored, live)
 
     def take(self, complete: Sequence[ProvisionalBar], forming: ProvisionalBar | None) -> list[Mapping[str, float]]:
         """Take in bars that are complete now; return them and the forming one, each with its indicators."""
@@ -42,9 +37,9 @@ class LiveSeries:
             told.append(_marked(forming, self._indicators.peek(forming._asdict()), is_forming=True))
         return told
 
-    def _open(self, live: Sequence[ProvisionalBar]) -> pd.DataFrame:
-        newer = [bar for bar in live if bar.timestamp > self._after]
-        bars = self._stored.assign(missing=0.0)
+    def _open(self, stored: pd.DataFrame, live: Sequence[ProvisionalBar]) -> pd.DataFrame:
+        newer = [bar for bar in live if bar.timestamp > self._newest]
+        bars = stored.assign(missing=0.0)
         if newer:
             index = pd.DatetimeIndex([datetime.fromtimestamp(bar.timestamp, UTC) for bar in newer], name=TIMESTAMP)
             columns = {name: [float(getattr(bar, name)) for bar in newer] for name in COLUMNS}
@@ -52,7 +47,7 @@ class LiveSeries:
             fresh = pd.DataFrame(columns | {"missing": lacking}, index=index.as_unit("us"))
             bars = pd.concat([bars, fresh]) if len(bars) else fresh
         self._indicators = LiveIndicators(self._engine.suite, columns_of(bars, self._engine.suite))
-        self._newest = newer[-1].timestamp if newer else self._after
+        self._newest = newer[-1].timestamp if newer else self._newest
         return self._engine.calculate(bars)
 
 
