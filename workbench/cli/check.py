@@ -108,13 +108,14 @@ def _print_findings(report: QualityReport) -> None:
     """Print the findings as a table, then how many there are."""
     from rich.box import SIMPLE_HEAD
     from rich.console import Console
+    from rich.markup import escape
     from rich.table import Table
 
     if report.findings:
         table = Table("symbol", "timeframe", "kind", "what", "next step", box=SIMPLE_HEAD)
         for one in report.findings:
             timeframe = one.timeframe if one.what_to_show == "TRADES" else f"{one.timeframe} {one.what_to_show}"
-            table.add_row(one.symbol, timeframe, one.kind, one.what, one.step)
+            table.add_row(one.symbol, timeframe, one.kind, escape(one.what), escape(one.step))
         Console().print(table)
     typer.echo(report)
 
@@ -122,6 +123,7 @@ def _print_findings(report: QualityReport) -> None:
 def _print_waiting(rows: pd.DataFrame, symbol: str, timeframe: str) -> None:
     from rich.box import SIMPLE_HEAD
     from rich.console import Console
+    from rich.markup import escape
     from rich.table import Table
 
     waiting = rows[rows["judgement"] == "held back"]
@@ -134,6 +136,6 @@ def _print_waiting(rows: pd.DataFrame, symbol: str, timeframe: str) -> None:
     for _, row in waiting.iterrows():
         prices = [f"{row[name]:g}" for name in ("open", "high", "low", "close")]
         start = f"{row['timestamp']:%Y-%m-%dT%H:%M:%SZ}"
-        table.add_row(row["symbol"], row["timeframe"], start, *prices, row["reason"])
+        table.add_row(row["symbol"], row["timeframe"], start, *prices, escape(row["reason"]))
     Console().print(table)
     typer.echo("Decide: workbench review SYMBOL -t TIMEFRAME --accept, or --drop; --at START for one of them.")

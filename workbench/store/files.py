@@ -47,7 +47,7 @@ def replacing(path: Path, temporary: Path) -> Iterator[IO[bytes]]:
         sync_folder(path.parent)
     except OSError as error:
         raise StoreError(
-            f"{path} could not be written ({error}). It is whole. Check the disk and the folder, then save again"
+            f"{path} could not be written ({error}). What was there is whole. Check the disk, then try again"
         ) from error
 
 

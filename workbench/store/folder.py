@@ -139,7 +139,7 @@ def _find(period: Interval, path: Path, elsewhere: Path | None) -> Part | None:
         except FileNotFoundError:
             continue
         except OSError as error:
-            raise StoreError(f"{path} cannot be opened: {error.strerror}") from error
+            raise StoreError(f"{path} cannot be opened ({error.strerror}); check who may read it") from error
     if path.is_symlink():
         raise StoreError(f"{path} is a link that leads nowhere; mend it, its bars are not gone but missing")
     return None

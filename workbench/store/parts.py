@@ -99,7 +99,7 @@ def _open(part: Part) -> pa.NativeFile:
     except OSError as error:
         if part.content.is_dir():
             raise CorruptPart(part.path, "it is a folder") from error
-        raise StoreError(f"{part.path} cannot be opened: {error}") from error
+        raise StoreError(f"{part.path} cannot be opened ({error.strerror or error}); check who may read it") from error
 
 
 def _found_again(part: Part) -> Part | None:

@@ -72,6 +72,21 @@ def test_a_part_that_cannot_be_read_is_kept_aside_and_the_series_is_whole_again(
     assert aside.is_dir() == (damage is replace_by_folder)
 
 
+def test_what_is_not_ours_to_repair_is_told_and_keeps_nothing_else_from_being_mended(
+    ib: IBDataManager, store: HistoricalDataManager, caplog: pytest.LogCaptureFixture
+) -> None:
+    download_historical_universe(ib, store, ["KO", "AAPL"], ["1hour"], since=SINCE, until=UNTIL, progress=False)
+    damage_pages(store.data_dir / "stocks" / "AAPL" / "1hour.parquet" / "2026.parquet")
+    copied = store.data_dir / "stocks" / "KO" / "1hour.parquet"
+    (copied / "2026-10.parquet").write_bytes((copied / "2026.parquet").read_bytes())
+
+    repair(store, checked(store).findings, backfilled(ib, store))
+
+    assert [(one.symbol, one.kind) for one in checked(store).findings] == [("KO", "unreadable")]
+    assert "KO 1hour was not repaired" in caplog.text
+    assert "share time" in caplog.text
+
+
 def test_what_was_set_aside_and_not_fetched_again_is_fetched_by_a_repair(
     ib: IBDataManager, store: HistoricalDataManager
 ) -> None:

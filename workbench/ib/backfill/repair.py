@@ -2,14 +2,18 @@
 
 from __future__ import annotations
 
+import logging
 from collections import defaultdict
 from collections.abc import Iterable
 from typing import Protocol
 
+from workbench.errors import StoreError
 from workbench.ib.backfill.report import BackfillReport
 from workbench.market.coverage import Coverage, Interval
 from workbench.store.historical import HistoricalDataManager
 from workbench.store.quality import Finding
+
+logger = logging.getLogger(__name__)
 
 _Key = tuple[str, str, str]
 
@@ -44,12 +48,19 @@ def _key(finding: Finding) -> _Key:
 
 
 def _set_aside(store: HistoricalDataManager, key: _Key, *, use_rth: bool) -> Coverage:
-    """Keep aside what cannot be read of a series, reading all of it; return the time that is lost thereby."""
+    """Keep aside what cannot be read of a series, reading all of it; return the time that is lost thereby.
+
+    What may not be read, or is not ours to repair, is told and left to the next check; the other series are mended.
+    """
     symbol, timeframe, what_to_show = key
-    store.set_aside_corrupt(
-        symbol, timeframe, source=store.source or "", what_to_show=what_to_show, use_rth=use_rth, pages=True
-    )
-    return store.known_info(symbol, timeframe, what_to_show=what_to_show).lost
+    try:
+        store.set_aside_corrupt(
+            symbol, timeframe, source=store.source or "", what_to_show=what_to_show, use_rth=use_rth, pages=True
+        )
+        return store.known_info(symbol, timeframe, what_to_show=what_to_show).lost
+    except StoreError as error:
+        logger.warning("%s %s was not repaired: %s", symbol, timeframe, error)
+        return Coverage()
 
 
 def _wanted(findings: Iterable[Finding]) -> dict[_Key, Coverage]:

@@ -166,7 +166,7 @@ def _load(store: HistoricalDataManager, info: SeriesInfo, as_of: datetime, begin
 
 def _unreadable(info: SeriesInfo, as_of: datetime, problem: str) -> Finding:
     begin = info.first or datetime(1990, 1, 1, tzinfo=as_of.tzinfo)
-    step = "the message says how to repair it"
+    step = "the message says how to repair it; where the file itself is damaged: --fix"
     return Finding(info.symbol, info.timeframe, info.what_to_show, "unreadable", begin, as_of, problem, step)
 
 
