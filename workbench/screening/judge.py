@@ -52,7 +52,8 @@ class Judgement:
 
 def judge(plan: Plan, window: Window) -> Judgement:
     """Return the answers to all questions of a plan at the newest bars of a window."""
-    study = {**window.columns, **compute_runs(plan.suite, window.columns, window.bounds.tolist())}
+    runs = np.unique(window.bounds).tolist()  # of who has bars: a function of the user's own may refuse to have none
+    study = {**window.columns, **compute_runs(plan.suite, window.columns, runs)}
     everyone = np.arange(len(window.symbols))
     recent = _states(plan.questions, window.bounds, study, everyone, _RECENT)
     states = np.array([answer[:, -1] for answer in recent], dtype=np.int8).reshape(len(plan.questions), len(everyone))
@@ -87,10 +88,13 @@ def _states(
 def _tail(column: Floats, bounds: Stamps, rows: Stamps, bars: int, earlier: int) -> Floats:
     """Return the column at the newest `bars` bars, some bars earlier; NaN before a symbol's first bar."""
     at = bounds[1:][rows, None] - bars - earlier + np.arange(bars)
-    inside = at >= bounds[:-1][rows, None]
+    outside = at < bounds[:-1][rows, None]
     if not len(column):
         return np.full(at.shape, np.nan)
-    return np.where(inside, column[np.maximum(at, 0)], np.nan)
+    found = column[np.maximum(at, 0)]
+    if outside.any():
+        found[outside] = np.nan
+    return found
 
 
 def _run_length(answer: Answers) -> Stamps:

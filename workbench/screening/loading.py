@@ -26,10 +26,15 @@ def from_panel(store: HistoricalDataManager, symbols: Sequence[str]) -> WindowsO
         stamps = panel.timestamps.view(np.int64)
         if (stamps[:, -_SPARE - 1] >= until).any():  # it does not reach back far enough
             return from_parts(timeframe, until, bars)
-        there = stamps != np.iinfo(np.int64).min
+        some = slice(None) if (stamps[:, -1] >= until).any() else slice(_SPARE, None)
+        there = stamps[:, some] != np.iinfo(np.int64).min
         bounds = np.concatenate([[0], np.cumsum(there.sum(axis=1))])
-        columns = {name: panel[name][there] for name in REQUIRED}
-        return newest_bars(Window(timeframe, tuple(symbols), bounds, stamps[there], columns), until=until, bars=bars)
+        kept, *columns = (
+            column[:, some].ravel() if there.all() else column[:, some][there]
+            for column in (stamps, *(panel[name] for name in REQUIRED))
+        )
+        window = Window(timeframe, tuple(symbols), bounds, kept, dict(zip(REQUIRED, columns, strict=True)))
+        return newest_bars(window, until=until, bars=bars)
 
     return windows
 

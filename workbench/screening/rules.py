@@ -12,7 +12,8 @@ is not given to others, and the result tells it. The trend takes off up to a fif
 above SMA 50 (for a short: below), half when not above SMA 200. Gates let through what can be traded: price, average
 turnover in dollars, ATR in percent; a gate that is not known is shut. Trend and gates are asked of daily bars.
 
-A line that stands still has a band of no width and an RSI of 0: it is neither stretched nor exhausted.
+%K and %D cross where they part by more than a millionth: at rest, as both at 0, rounding alone sets them apart, and
+would hide the very turn that is looked for. A line that stands still has a band of no width and an RSI of 0: it is neither stretched nor exhausted.
 """
 
 from __future__ import annotations
@@ -52,9 +53,9 @@ CONDITIONS: tuple[Condition, ...] = (
     ),
     condition(
         "turning",
-        "stoch_k_1 <= stoch_d_1 AND stoch_k > stoch_d"
+        "stoch_k_1 <= stoch_d_1 + 1e-6 AND stoch_k > stoch_d + 1e-6"
         " OR macd_hist_2 < macd_hist_1 AND macd_hist_1 < macd_hist AND macd_hist < 0",
-        "stoch_k_1 >= stoch_d_1 AND stoch_k < stoch_d"
+        "stoch_k_1 >= stoch_d_1 - 1e-6 AND stoch_k < stoch_d - 1e-6"
         " OR macd_hist_2 > macd_hist_1 AND macd_hist_1 > macd_hist AND macd_hist > 0",
         points=40,
     ),

@@ -60,6 +60,8 @@ def newest_bars(window: Window, *, until: int, bars: int) -> Window:
     for row, owner in find_jumps(window):
         if begins[owner] < row < ends[owner]:
             begins[owner], jumps[window.symbols[owner]] = row, int(stamps[row])
+    if not jumps and (begins == bounds[:-1]).all() and (ends == bounds[1:]).all():
+        return window
     counts = ends - begins
     kept = np.concatenate([[0], np.cumsum(counts)])
     rows = np.repeat(begins - kept[:-1], counts) + np.arange(kept[-1])
