@@ -5,7 +5,6 @@ from __future__ import annotations
 import logging
 import sys
 import threading
-import time
 from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import replace
 from datetime import UTC, date, datetime, timedelta
@@ -513,11 +512,10 @@ class Workbench:
         try:
             if self.ib.source == "IB":
                 return partial(datetime.now, UTC), 1.0
-            then, begin = self.ib.current_time(), time.monotonic()
         except ConnectionFailed as error:
             logger.warning("the jobs follow this machine's clock: %s", error)
             return partial(datetime.now, UTC), 1.0
-        return lambda: then + timedelta(seconds=(time.monotonic() - begin) * speed), speed
+        return lambda: self.ib.current_time(), speed
 
     def repair(self, report: QualityReport, *, progress: bool = True) -> list[BackfillReport]:
         """Fetch again what a check found wrong, and just that."""
