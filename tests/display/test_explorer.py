@@ -81,6 +81,7 @@ def test_a_symbol_that_is_not_stored_is_told_and_its_chart_is_not_another_ones(
 
     assert told in explorer._problem.value
     assert picture_of(explorer) == b""
+    assert explorer._picture.layout.display == "none"
 
 
 def test_controls_that_are_answered_in_several_threads_leave_one_whole_picture(explorer: Explorer) -> None:
