@@ -11,6 +11,7 @@ import pandas as pd
 import pytest
 
 from workbench.display.live import LiveChart, LiveFeed
+from workbench.errors import UnknownTimeframe
 from workbench.indicators.engine import IndicatorEngine
 from workbench.market.aggregate.batch import aggregate_bars
 from workbench.market.bars import COLUMNS, empty_bars
@@ -112,6 +113,21 @@ def test_a_chart_that_turns_to_another_symbol_shows_only_that(journal: LiveJourn
 
     until(lambda: shows(chart, expected(journal, "5min", "MSFT")))
     assert (chart.symbol, chart.timeframe) == ("MSFT", "5min")
+
+
+def test_a_timeframe_that_is_not_built_from_live_bars_is_refused_and_harms_no_other_chart(
+    journal: LiveJournal, feed: LiveFeed
+) -> None:
+    journal.append(bars(0, 40))
+    chart = feed.open("AAPL", "1min")
+
+    with pytest.raises(UnknownTimeframe, match="5sec bars come from IB"):
+        feed.open("AAPL", "5sec")
+    with pytest.raises(UnknownTimeframe, match="did you mean 15min"):
+        feed.turn(chart, timeframe="15mins")
+
+    journal.append(bars(40, 60))
+    until(lambda: shows(chart, expected(journal, "1min")))
 
 
 def test_a_closed_chart_costs_nothing_more(journal: LiveJournal, feed: LiveFeed) -> None:
