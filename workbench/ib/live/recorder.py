@@ -62,6 +62,8 @@ class Recorder:
         self._symbols: list[str] = []
         self._held_at = float("-inf")
         self._uncommitted: list[LiveBar] = []
+        self._filled: dict[str, list[int]] = {}
+        """The starts of those bars of the newest session that did not come live, in order."""
         self._stale: dict[str, float] = {}
         """Symbols whose bars are to be made anew, and an instant in the session."""
         self._recent: deque[tuple[float, int]] = deque()
@@ -104,6 +106,10 @@ class Recorder:
         """Return the gaps that are open."""
         with self._changing:
             return self._gaps.all()
+
+    def filled(self, symbol: str) -> list[int]:
+        """Return the starts of the five-second bars of the newest session that were filled from history, in order."""
+        return self._filled.get(symbol, [])
 
     def bars_a_second(self) -> float:
         """Return how many bars came lately, a real second."""
@@ -248,9 +254,11 @@ class Recorder:
         """Make the bars of the session of `start` anew from the journal, unless a later one has begun."""
         session = _session_at(start)
         assert session is not None  # noqa: S101  only a session's bars are taken
-        bars = self._journal.load(symbol, Interval(session.begin, session.end))
+        span = Interval(session.begin, session.end)
+        bars, filled = self._journal.load(symbol, span), sorted(self._journal.from_history(symbol, span))
         try:
             with self.lock:
+                self._filled[symbol] = filled
                 done = self._aggregator.rebuild(symbol, bars, self._subscriber.now() or start)
             self._tell(done)
         except InvalidBars as error:

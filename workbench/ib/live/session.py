@@ -7,6 +7,7 @@ from datetime import UTC, datetime
 from types import TracebackType
 from typing import Self
 
+import numpy as np
 import pandas as pd
 
 from workbench.errors import Disconnected
@@ -18,8 +19,10 @@ from workbench.ib.live.status import LiveStatus, StreamsStatus
 from workbench.ib.live.streams import LAG_S
 from workbench.ib.live.subscriber import RealtimeDataSubscriber
 from workbench.market.aggregate import RealtimeBarAggregator
+from workbench.market.aggregate.live import STEP_S
 from workbench.market.aggregate.ring import Rows
 from workbench.market.names import as_names
+from workbench.market.timeframes import TIMEFRAMES, parse_timeframe
 from workbench.store.holders import this_process
 from workbench.store.journal import LiveJournal
 
@@ -121,11 +124,16 @@ class LiveSession:
         self._subscriber = self._joining = None
 
     def bars(self, symbol: str, timeframe: str, count: int | None = None) -> pd.DataFrame:
-        """Return the newest `count` bars, oldest first, the forming one last; see `RealtimeBarAggregator.get_bars`."""
+        """Return the newest `count` bars, oldest first, the forming one last; see `RealtimeBarAggregator.get_bars`.
+
+        `filled` marks what was mended: how many of a bar's five-second bars did not come live but were filled from
+        history.
+        """
         if self._recorder is None:
-            return self._aggregator.get_bars(symbol, timeframe, count)
+            return _marked(self._aggregator.get_bars(symbol, timeframe, count), [], timeframe)
         with self._recorder.lock:
-            return self._aggregator.get_bars(symbol, timeframe, count)
+            bars, filled = self._aggregator.get_bars(symbol, timeframe, count), self._recorder.filled(symbol)
+        return _marked(bars, filled, timeframe)
 
     @property
     def symbols(self) -> list[str]:
@@ -154,3 +162,11 @@ class LiveSession:
         with self._recorder.lock:
             self._aggregator.seed(symbol, timeframe, bars)
         self._on_bars({(symbol, timeframe)})
+
+
+def _marked(bars: pd.DataFrame, filled: list[int], timeframe: str) -> pd.DataFrame:
+    """Return bars with the number of five-second bars in each that were filled; a daily one is that of its date."""
+    assert isinstance(bars.index, pd.DatetimeIndex)  # noqa: S101  bars are indexed by their start
+    starts, day = bars.index.as_unit("s").asi8, TIMEFRAMES["1day"]
+    lengths = day.seconds if parse_timeframe(timeframe) is day else STEP_S * bars["expected"].fillna(0).to_numpy()
+    return bars.assign(filled=np.searchsorted(filled, starts + lengths) - np.searchsorted(filled, starts))

@@ -1,0 +1,39 @@
+"""The command that records live bars, as a process of its own at a gateway of the test's."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+OURS = ("WORKBENCH_", "DATABASE_URL")
+
+
+@contextmanager
+def recording(
+    folder: Path, port: int, *symbols: str, speed: float, database: str = ""
+) -> Iterator[subprocess.Popen[str]]:
+    """Run `workbench live`, as a user does; at the end it is killed, if it still runs."""
+    inherited = {name: value for name, value in os.environ.items() if not name.startswith(OURS)}
+    settings = {
+        "WORKBENCH_IB__PORT": str(port),
+        "WORKBENCH_IB__GATEWAY_SPEED": str(speed),
+        "WORKBENCH_DATA_DIR": str(folder),
+    }
+    process = subprocess.Popen(
+        [sys.executable, "-m", "workbench", "live", *symbols],
+        cwd=folder,
+        env=inherited | settings | ({"DATABASE_URL": database} if database else {}),
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+    )
+    try:
+        yield process
+    finally:
+        if process.returncode is None:
+            process.kill()
+            process.communicate()
