@@ -35,7 +35,7 @@ class Differences:
     price: int = 0
     """Some price differs."""
     far: int = 0
-    """Some price is far off; these are among `price`."""
+    """Some price is far off, though no five-second bar was missing; these are among `price`."""
     volume: int = 0
     """The prices are the same; volume or count differ."""
     missing: int = 0
@@ -61,16 +61,16 @@ def compare(built: pd.DataFrame, history: pd.DataFrame) -> Differences:
     price = apart > 0
     volume = ~price & (_differ(ours, theirs, VOLUME) | _differ(ours, theirs, _COUNT))
     usual = float((history["high"] - history["low"]).median()) if len(history) else 0.0
-    partial = (built["received"] < built["expected"]).sum() if "received" in built else 0
+    is_whole = ~_partial(ours)
     return Differences(
         bars=len(history),
         equal=int((~price & ~volume).sum()),
         price=int(price.sum()),
-        far=int((apart > _FAR_RANGES * usual + _CENT).sum()),
+        far=int((is_whole & (apart > _FAR_RANGES * usual + _CENT)).sum()),
         volume=int(volume.sum()),
         missing=int(has_trades(history.loc[history.index.difference(both)]).sum()),
         extra=int(has_trades(built.loc[built.index.difference(both)]).sum()),
-        partial=int(partial),
+        partial=int(_partial(built).sum()),
         widest=float((apart / theirs["close"].to_numpy()).max(initial=0.0)),
     )
 
@@ -88,6 +88,12 @@ def holes(heard: pd.DataFrame, history: pd.DataFrame) -> Coverage:
     lacking = (list(run) for is_known, run in groupby(traded, key=lambda one: one[1]) if not is_known)
     found = [[minute for minute, _ in run] for run in lacking]
     return Coverage(_span(run) for run in found if len(run) >= _HOLE_MINUTES or not known)
+
+
+def _partial(built: pd.DataFrame) -> np.ndarray:
+    if "received" not in built:
+        return np.zeros(len(built), dtype=bool)
+    return np.asarray(built["received"] < built["expected"], dtype=bool)
 
 
 def _differ(ours: pd.DataFrame, theirs: pd.DataFrame, name: str) -> np.ndarray:
