@@ -565,8 +565,7 @@ class Workbench:
         )
         if self.settings.uses_built_in_gateway:
             report = replace(report, gateway="built-in gateway")  # its port is another one each time
-        report.save(self.settings.market_dir / "doctor.jsonl")
-        return report
+        return report.kept(self.settings.market_dir / "doctor.jsonl")
 
     def _refuse_foreign_source(self) -> None:
         """Keep simulated bars out of the data folder that is meant for IB's, unless that was chosen for them."""

@@ -33,14 +33,16 @@ def doctor(
 ) -> None:
     """Examine a gateway: whether it can be reached, what the account may see, whether it does as is expected.
 
-    Takes half a minute while the market is open. The answers are kept in `doctor.jsonl` beside the data. Ends with 1
-    when there is a problem.
+    Takes half a minute while the market is open. The answers are kept in `doctor.jsonl` beside the data, and what has
+    changed since the last time is told. Ends with 1 when there is a problem.
     """
     from workbench.app import open_workbench
 
     with open_workbench(gateway) as desk, _shown(quiet=as_json) as (on_step, on_check):
         report = desk.doctor(count_lines=count_lines, on_step=on_step, on_check=on_check)
     typer.echo(report.to_json() if as_json else f"\n{report.gateway}: {report.summary()}.")
+    if report.changes and not as_json:
+        typer.echo("\n".join(report.changes))
     if report.interrupted:
         raise typer.Exit(INTERRUPTED)
     if not report.is_well:

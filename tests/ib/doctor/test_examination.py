@@ -396,8 +396,8 @@ def test_the_doctor_leaves_no_thread_and_no_connection() -> None:
 def test_a_report_is_kept_line_by_line_and_read_back(healthy: DoctorReport, tmp_path: Path) -> None:
     path = tmp_path / "new" / "doctor.jsonl"
 
-    healthy.save(path)
-    healthy.save(path)
+    healthy.kept(path)
+    healthy.kept(path)
 
     kept = [json.loads(line) for line in path.read_text(encoding="utf-8").splitlines()]
     assert len(kept) == 2

@@ -4,12 +4,16 @@ from __future__ import annotations
 
 import json
 import os
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from datetime import datetime
 from html import escape
 from pathlib import Path
+from typing import Any
 
 from workbench.ib.doctor.checks import Check, State
+
+_LASTING = ("server version", "time zone", "read-only", "15min bars", "1hour bars", "4hour bars", "volume unit")
+"""Answers that depend on the gateway and its settings, not on the hour."""
 
 
 @dataclass(frozen=True, slots=True, repr=False)
@@ -20,6 +24,8 @@ class DoctorReport:
     asked_at: datetime
     checks: tuple[Check, ...]
     interrupted: bool = False
+    changes: tuple[str, ...] = ()
+    """What this gateway answered otherwise when it was last examined, in words."""
 
     @property
     def is_well(self) -> bool:
@@ -40,17 +46,24 @@ class DoctorReport:
                 "asked_at": self.asked_at.isoformat(),
                 "interrupted": self.interrupted,
                 "checks": rows,
+                "changes": self.changes,
             },
             ensure_ascii=False,
         )
 
-    def save(self, path: Path) -> None:
-        """Append the report to a file of such lines, on the disk when this returns."""
+    def kept(self, path: Path) -> DoctorReport:
+        """Append the report to a file of such lines, and return it with what has changed since the gateway's last one.
+
+        It is on the disk when this returns.
+        """
+        told = replace(self, changes=_changes(_last(path, self.gateway), self))
         path.parent.mkdir(parents=True, exist_ok=True)
+        is_cut = path.exists() and path.read_bytes()[-1:] not in (b"", b"\n")
         with path.open("a", encoding="utf-8") as file:
-            file.write(self.to_json() + "\n")
+            file.write("\n" * is_cut + told.to_json() + "\n")
             file.flush()
             os.fsync(file.fileno())
+        return told
 
     def summary(self) -> str:
         """Return how many checks came to what, in a sentence."""
@@ -63,7 +76,8 @@ class DoctorReport:
 
     def __repr__(self) -> str:
         lines = [f"{one.state.value:<13} {one.name}: {one.found}" + _remedy(one) for one in self.checks]
-        return "\n".join([f"{self.gateway}, {self.asked_at:%Y-%m-%d %H:%M} UTC", *lines, self.summary()])
+        head = f"{self.gateway}, {self.asked_at:%Y-%m-%d %H:%M} UTC"
+        return "\n".join([head, *lines, self.summary(), *self.changes])
 
     def _repr_html_(self) -> str:
         rows = "".join(
@@ -72,8 +86,42 @@ class DoctorReport:
             for one in self.checks
         )
         head = f"{escape(self.gateway)}, {self.asked_at:%Y-%m-%d %H:%M} UTC"
-        return f"<table><caption>{head}: {escape(self.summary())}</caption>{rows}</table>"
+        changes = "".join(f"<br>{escape(change)}" for change in self.changes)
+        return f"<table><caption>{head}: {escape(self.summary())}{changes}</caption>{rows}</table>"
 
 
 def _remedy(check: Check) -> str:
     return f"\n{'':<14}→ {check.remedy}" if check.remedy else ""
+
+
+def _last(path: Path, gateway: str) -> dict[str, Any]:
+    """Return the last report on a gateway in a file of them; nothing where there is none that can be read."""
+    try:
+        lines = path.read_text(encoding="utf-8", errors="replace").splitlines()
+    except OSError:
+        return {}
+    return next((told for line in reversed(lines) if (told := _parsed(line)).get("gateway") == gateway), {})
+
+
+def _parsed(line: str) -> dict[str, Any]:
+    """Return a report, or nothing where a line was cut off."""
+    try:
+        told = json.loads(line)
+    except ValueError:
+        return {}
+    return told if isinstance(told, dict) else {}
+
+
+def _changes(last: dict[str, Any], report: DoctorReport) -> tuple[str, ...]:
+    """Return which lasting answers differ from the last ones; what is not known now or was not then does not."""
+    before = {check["name"]: _lasting(check["name"], check["answer"]) for check in last.get("checks", ())}
+    return tuple(
+        f"changed since {last['asked_at'][:10]}: {name} was {before[name]}, is {now}"
+        for name, answer in report.answers.items()
+        if name in _LASTING and (now := _lasting(name, answer)) != before.get(name, now) and before[name]
+    )
+
+
+def _lasting(name: str, answer: str) -> str:
+    """Return an answer without what depends on the hour: live volumes are known in a session only."""
+    return answer.removeprefix("history ").split(",")[0] if name == "volume unit" else answer
