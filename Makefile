@@ -43,6 +43,7 @@ $(CLIENTS)/%/.ready: | $(READY)
 
 soak: $(READY)  ## Fuzz the built-in gateway and kill writers of the store, for some minutes
 	WORKBENCH_FUZZ_EXAMPLES=5000 $(BIN)/python -m pytest --timeout 900 tests/gateway/test_fuzz.py
+	WORKBENCH_SCREEN_ALL=1 $(BIN)/python -m pytest --timeout 900 tests/screening/test_history.py
 	WORKBENCH_KILLS=300 $(BIN)/python -m pytest tests/faults/test_store_kills.py
 	WORKBENCH_KILLS=50 $(BIN)/python -m pytest tests/faults/test_backfill_kill.py
 	WORKBENCH_EVERY_FUNCTION=1 $(BIN)/python -m pytest tests/indicators/test_history.py
@@ -52,6 +53,7 @@ bench: $(READY) $(ARCTIC)/.ready $(NAUTILUS)/.ready  ## Measure what we claim of
 	$(BIN)/python -m tests.benchmarks.indicators
 	$(BIN)/python -m tests.benchmarks.store --arctic $(ARCTIC)/bin/python
 	$(BIN)/python -m tests.benchmarks.panel
+	$(BIN)/python -m tests.benchmarks.screen
 	$(BIN)/python -m tests.benchmarks.backfill
 	$(BIN)/python -m tests.benchmarks.live_chart
 	$(BIN)/python -m tests.benchmarks.live --nautilus $(NAUTILUS)/bin/python

@@ -13,7 +13,8 @@ above SMA 50 (for a short: below), half when not above SMA 200. Gates let throug
 turnover in dollars, ATR in percent; a gate that is not known is shut. Trend and gates are asked of daily bars.
 
 %K and %D cross where they part by more than a millionth: at rest, as both at 0, rounding alone sets them apart, and
-would hide the very turn that is looked for. A line that stands still has a band of no width and an RSI of 0: it is neither stretched nor exhausted.
+would hide the very turn that is looked for. A line that stands still has a band of no width and an RSI of 0: it is
+neither stretched nor exhausted.
 """
 
 from __future__ import annotations
