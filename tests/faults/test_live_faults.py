@@ -40,6 +40,8 @@ from workbench.gateway.faults import (
     When,
     WrongLength,
 )
+from workbench.gateway.revise import RevisedTape
+from workbench.gateway.simulated import SimulatedTape
 
 SYMBOLS = ["AAPL", "KO", "SPX"]
 SPEED = 500.0
@@ -163,6 +165,30 @@ def test_a_stream_that_is_refused_is_tried_again_and_what_it_missed_is_filled(re
         until(lambda: len(market.live.status().streams.refused) == 2)
         assert_nothing_is_lost(market)
         assert market.live.status().streams.refused == {}
+
+
+def test_bars_before_an_annulled_trade_are_those_that_history_tells_afterwards(tmp_path: Path) -> None:
+    tape = RevisedTape(SimulatedTape(1, start=int(at(BEGIN))), 0.1)  # its history is not what it streamed
+    with market_at(BEGIN, SPEED, tmp_path, tape=tape, watchdog_s=0.3, timeout=0.7) as market:
+        market.live.start(["AAPL", "KO"])
+        counts = market.live.status().counts
+        assert counts is not None
+        until(lambda: counts.received > 100 and market.live.status().open_gaps == 0)
+        session = market.session(BEGIN)
+        streamed = market.recorded("KO", session)
+        annulled = streamed.index[-1].floor("min")
+        market.strike(Bust(symbols=("KO",)))
+
+        until(lambda: counts.revised > 0)
+        before = slice(None, annulled - pd.Timedelta(seconds=5))
+        history = market.history("KO", "5sec", session)
+        assert not streamed.loc[before].equals(history.loc[before])
+        assert_same(market.recorded("KO", session).loc[before], history.loc[before])
+        minutes = slice(None, annulled - pd.Timedelta(minutes=1))
+        expected = market.history("KO", "1min", session).loc[minutes, "volume"]
+        until(lambda: market.built("KO", "1min", session).loc[minutes, "volume"].equals(expected))
+        assert (market.built("KO", "1min", session).loc[minutes, "filled"] == 12).all()
+        assert market.live.status().unfilled == []
 
 
 def test_what_history_refuses_is_reported_with_its_reason(tmp_path: Path) -> None:
