@@ -46,6 +46,7 @@ soak: $(READY)  ## Fuzz the built-in gateway and kill writers of the store, for 
 	WORKBENCH_SCREEN_ALL=1 $(BIN)/python -m pytest --timeout 900 tests/screening/test_history.py
 	WORKBENCH_KILLS=300 $(BIN)/python -m pytest tests/faults/test_store_kills.py
 	WORKBENCH_KILLS=50 $(BIN)/python -m pytest tests/faults/test_backfill_kill.py
+	WORKBENCH_KILLS=50 $(BIN)/python -m pytest --timeout 900 tests/system/test_save_session_command.py
 	WORKBENCH_EVERY_FUNCTION=1 $(BIN)/python -m pytest tests/indicators/test_history.py
 
 bench: $(READY) $(ARCTIC)/.ready $(NAUTILUS)/.ready  ## Measure what we claim of speed, beside others, in one run
