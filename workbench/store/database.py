@@ -48,7 +48,11 @@ class DatabaseManager:
         self._secrets = secrets_of(parsed)
         with self._translated("could not be opened"):
             self._engine = make_engine(parsed, create=upgrade)
-            self.applied = self._retried(self._upgrade) if upgrade else []
+            try:
+                self.applied = self._retried(self._upgrade) if upgrade else []
+            except BaseException:
+                self.close()
+                raise
 
     def __repr__(self) -> str:
         return f"DatabaseManager({self._shown})"
