@@ -11,8 +11,22 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
-from tests.store.made_up import BEGIN, END, SESSIONS, check, kinds, longer, quarters, save, session_at, without
+from tests.store.made_up import (
+    BEGIN,
+    END,
+    REGULAR,
+    SESSIONS,
+    check,
+    kinds,
+    longer,
+    quarters,
+    save,
+    session_at,
+    starts,
+    without,
+)
 from workbench.market.coverage import Interval
+from workbench.market.timeframes import parse_timeframe
 from workbench.store.historical import HistoricalDataManager
 
 # -- missing
@@ -59,8 +73,50 @@ def test_quiet_bars_of_a_thin_symbol_are_no_defect_and_a_pause_far_beyond_them_i
 
     session = session_at("2026-03-10")
     save(store, without(thin, session.begin + timedelta(minutes=15), session.end))
-    (missing,) = check(store)
-    assert (missing.kind, missing.begin.date()) == ("missing", session.label)
+    (pause,) = check(store)
+    assert (pause.kind, pause.begin.date()) == ("pause", session.label)
+
+
+def minutes(day: str, sessions: int) -> pd.DataFrame:
+    """Return the minutes of some sessions from that date on, all alike."""
+    begin = datetime.fromisoformat(day).replace(tzinfo=UTC)
+    held = REGULAR.during(begin, begin + timedelta(days=2 * sessions), parse_timeframe("1min"))[:sessions]
+    index = pd.DatetimeIndex(np.concatenate([starts(one, "1min") for one in held]), tz="UTC", name="timestamp")
+    return pd.DataFrame({"open": 10.0, "high": 10.1, "low": 9.9, "close": 10.0, "volume": 100.0}, index=index)
+
+
+@pytest.mark.parametrize(
+    ("gone", "kind"),
+    [("10:05 10:06 10:07 10:08 10:09", "pause"), ("10:05 10:06 10:07 10:08", "missing"),
+     ("10:05 10:06 10:07 10:08 10:10 10:11", "missing")],
+)  # fmt: skip
+def test_a_piece_of_five_minutes_may_be_a_halt_and_less_is_missing(
+    store: HistoricalDataManager, gone: str, kind: str
+) -> None:
+    bars = minutes("2026-03-02", 6)
+    local = bars.index.tz_convert("America/New_York").strftime("%d %H:%M")
+    lost = bars[~local.isin([f"04 {one}" for one in gone.split()])]
+    save(store, lost, "1min", covers=Interval(bars.index[0], bars.index[-1] + timedelta(minutes=1)))
+
+    (found,) = check(store, as_of=datetime(2026, 3, 9, 23, tzinfo=UTC))
+
+    assert found.kind == kind
+    if kind == "pause":
+        assert found.what.startswith("2026-03-04 10:05 to 10:10: no bars, and IB was asked")
+
+
+def test_in_a_market_wide_halt_nothing_is_expected_and_minutes_beside_it_are(store: HistoricalDataManager) -> None:
+    bars = minutes("2020-03-05", 6)
+    local = bars.index.tz_convert("America/New_York").strftime("%Y-%m-%d %H:%M")
+    halted = (local >= "2020-03-09 09:35") & (local < "2020-03-09 09:49")
+    save(store, bars[~halted], "1min", covers=Interval(bars.index[0], bars.index[-1] + timedelta(minutes=1)))
+    as_of = datetime(2020, 3, 12, 23, tzinfo=UTC)
+    assert check(store, as_of=as_of) == ()
+
+    beside = local.isin(["2020-03-09 09:52", "2020-03-09 09:55"])
+    save(store, bars[~(halted | beside)], "1min", covers=Interval(bars.index[0], bars.index[-1] + timedelta(minutes=1)))
+    (found,) = check(store, as_of=as_of)
+    assert (found.kind, "lacks 2 of 390 bars (09:52, 09:55)" in found.what) == ("missing", True)
 
 
 def test_of_few_sessions_nothing_is_said(store: HistoricalDataManager) -> None:

@@ -117,7 +117,7 @@ KNOWN = {
         ("1hour", "jump", "2005-02-28 09:30"),
         ("1hour", "jump", "2014-06-09 09:30"),
         ("1hour", "jump", "2020-08-31 09:30"),
-        ("1hour", "missing", "2013-08-22 13:00"),  # NASDAQ halted for three hours
+        ("1hour", "pause", "2013-08-22 13:00"),  # NASDAQ halted for three hours
         ("1hour", "print", "2017-05-12 11:00"),  # low 139.91 between 155 and 156
     ],
     "BAC": [
@@ -125,8 +125,8 @@ KNOWN = {
         ("1day", "print", "2001-11-12"),  # low 40.00
         ("1hour", "held back", "2001-11-12 11:00"),
         ("1hour", "jump", "2004-08-30 09:30"),
-        ("1hour", "missing", "2001-06-08 09:30"),  # the exchange opened late
-        ("1hour", "missing", "2002-09-11 09:30"),  # a memorial: opened late
+        ("1hour", "pause", "2001-06-08 09:30"),  # the exchange opened late
+        ("1hour", "pause", "2002-09-11 09:30"),  # a memorial: opened late
         ("1hour", "print", "2001-11-12 15:00"),  # open 50.00 after 63
         ("1hour", "print", "2003-12-31 11:00"),  # high 88.30 over 80
         ("1hour", "print", "2004-09-14 11:00"),  # high 51.10 over 44
@@ -136,7 +136,7 @@ KNOWN = {
         ("1day", "print", "2005-09-06"),  # low 105.68 under 123
         ("1hour", "held back", "2002-04-02 15:00"),
         ("1hour", "held back", "2005-09-06 15:00"),
-        ("1hour", "missing", "2002-09-11 09:30"),
+        ("1hour", "pause", "2002-09-11 09:30"),
         ("1hour", "print", "2002-06-06 10:00"),  # high 124.67 over 105
         ("1hour", "print", "2003-09-05 15:00"),  # high 120.52 over 103
         ("1hour", "print", "2005-08-05 10:00"),  # high 132.30 over 123

@@ -47,7 +47,7 @@ CHECKS: tuple[Callable[[Subject], Iterator[Finding]], ...] = (
 NOT_COVERED = -1.0
 """What a coverage map says of a session that is not covered."""
 
-_EXPLAINS = frozenset({"gap", "missing", "broken", "duplicate", "held back", "print", "off grid", "off hours"})
+_EXPLAINS = frozenset({"gap", "missing", "pause", "broken", "duplicate", "held back", "print", "off grid", "off hours"})
 
 
 def known_until(store: HistoricalDataManager, as_of: str | date | datetime | None = None) -> datetime:

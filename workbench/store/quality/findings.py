@@ -13,14 +13,14 @@ from workbench.market.coverage import Interval
 from workbench.market.sessions import EXCHANGE_ZONE
 
 Kind = Literal[
-    "unreadable", "gap", "stale", "missing", "duplicate", "broken", "off grid", "off hours", "held back", "print",
-    "jump", "disagreement", "unsaved", "provisional", "built otherwise",
+    "unreadable", "gap", "stale", "missing", "pause", "duplicate", "broken", "off grid", "off hours", "held back",
+    "print", "jump", "disagreement", "unsaved", "provisional", "built otherwise",
 ]  # fmt: skip
 """In the order in which they are worth looking at."""
 
 _REFETCHED: frozenset[Kind] = frozenset(
-    {"unreadable", "gap", "stale", "missing", "duplicate", "broken", "off grid", "held back", "print", "disagreement",
-     "provisional"}
+    {"unreadable", "gap", "stale", "missing", "pause", "duplicate", "broken", "off grid", "held back", "print",
+     "disagreement", "provisional"}
 )  # fmt: skip
 
 

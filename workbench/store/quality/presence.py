@@ -2,6 +2,9 @@
 
 Quiet minutes are no defect, so what is likely is read from the series itself: a symbol that traded in every minute of
 its other sessions does not pause for two of them, and one that trades every third minute does not pause for hours.
+
+A piece of several bars and at least five minutes is told as a *pause*: a halt looks so. Scattered bars,
+shorter pieces and whole sessions are told as missing. In a market-wide halt nothing is expected.
 """
 
 from __future__ import annotations
@@ -12,6 +15,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from workbench.market.halts import MARKET_WIDE
 from workbench.market.sessions import session_calendar
 from workbench.market.timeframes import Timeframe
 from workbench.store.parts import to_micros
@@ -27,6 +31,8 @@ _UNLIKELY = 0.05
 """How often a check may be wrong about a dense series as a whole."""
 _PRIOR = 0.05
 """Missing bars that are assumed where none was ever missing."""
+_SHORTEST_HALT_S = 300
+"""What limit-up and limit-down stop a stock for, at least."""
 _LONG = 0.05
 """A pause is long from this share of a session on, and when it is three times as long as is usual."""
 
@@ -123,7 +129,18 @@ def _book(subject: Subject, numbers: np.ndarray) -> Attendance:
         place = np.minimum(np.searchsorted(offsets, since), len(offsets) - 1)
         on_grid = offsets[place] == since
         present[at[on_grid], place[on_grid]] = True
+        present |= _halted(begins, offsets, subject.timeframe)
     return Attendance(numbers, sizes, offsets, present)
+
+
+def _halted(begins: np.ndarray, offsets: np.ndarray, timeframe: Timeframe) -> np.ndarray:
+    """Return which bars lie wholly in a market-wide halt: nothing is expected there, so they count as there."""
+    starts = begins[:, None] + offsets
+    found = np.zeros(starts.shape, dtype=bool)
+    for halt in MARKET_WIDE if not timeframe.is_daily else ():
+        begin, end = to_micros(halt.begin), to_micros(halt.end)
+        found |= (starts >= begin) & (starts + timeframe.seconds * 1_000_000 <= end)
+    return found
 
 
 def places(timeframe: Timeframe) -> np.ndarray:
@@ -185,13 +202,25 @@ def _tell(subject: Subject, book: Attendance, row: int, gone: np.ndarray) -> Fin
     starts = [moment_of(begins[0] + book.offsets[place]) for place in gone]
     shown = ", ".join(subject.tell(start)[-5:] for start in starts[:4])
     more = f" and {len(starts) - 4} more" if len(starts) > 4 else ""
+    if _is_pause(subject, int(book.sizes[row]), gone):
+        what = (
+            f"{subject.tell(starts[0])} to {subject.tell(subject.end(starts[-1]))[-5:]}: no bars, and IB was asked; "
+            "other sessions have them"
+        )
+        step = "a halt does so; if IB tells the same once more (--fix), take it for one"
+        return subject.finding("pause", starts[0], subject.end(starts[-1]), what, step)
     what = (
         f"{subject.tell(starts[0])[:10]} lacks {len(starts)} of {book.sizes[row]} bars ({shown}{more}); "
         "other sessions have them"
     )
-    return subject.finding(
-        "missing", starts[0], subject.end(starts[-1]), what, "fetch it again: --fix; or it was a halt"
-    )
+    return subject.finding("missing", starts[0], subject.end(starts[-1]), what, "fetch it again: --fix")
+
+
+def _is_pause(subject: Subject, size: int, gone: np.ndarray) -> bool:
+    """Tell whether the bars that are not there may be a halt: one piece of at least five minutes, no session."""
+    is_one_piece = len(gone) == gone[-1] - gone[0] + 1
+    is_long = len(gone) > 1 and len(gone) * subject.timeframe.seconds >= _SHORTEST_HALT_S
+    return bool(is_one_piece and is_long and len(gone) < size)
 
 
 def _missing_days(subject: Subject) -> Iterator[Finding]:
