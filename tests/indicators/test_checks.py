@@ -4,6 +4,7 @@ import numpy as np
 import pytest
 
 from tests.indicators.bars import HARD
+from workbench.errors import InvalidBars
 from workbench.indicators.checks import check_lookahead, check_warmup
 from workbench.indicators.define import own_indicator, talib_indicator
 from workbench.indicators.suite import SUITE
@@ -40,6 +41,12 @@ def test_a_look_ahead_of_one_bar_at_the_very_end_is_caught() -> None:
         return values
 
     assert not check_lookahead(own_indicator("last_one", last_one, inputs="close"), BARS)
+
+
+@pytest.mark.parametrize("rows", [0, 1, 10])
+def test_too_few_bars_prove_nothing(rows: int) -> None:
+    with pytest.raises(InvalidBars, match="prove nothing about peeks"):
+        check_lookahead(own_indicator("peeks", lambda close: np.append(close[1:], 0), inputs="close"), BARS[:rows])
 
 
 def test_the_suite_passes() -> None:

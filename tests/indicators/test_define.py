@@ -53,6 +53,7 @@ def test_outputs_are_named_after_the_indicator_unless_they_are_named() -> None:
         (lambda: talib_indicator("ad_5"), "AD has no parameters"),
         (lambda: talib_indicator("a", "ADX", inputs="close"), "takes 3 columns, such as high low close"),
         (lambda: talib_indicator("a", "AROON", outputs="down"), "name as many outputs"),
+        (lambda: own_indicator("mine", abs, inputs=""), "has no inputs"),
         (lambda: parse_indicators({"sma_20": 20}), "write {} or a table"),
         (lambda: parse_indicators({"x": {"expression": "close +"}}), "cannot be read"),
         (lambda: parse_indicators({"x": {"expression": "close", "window": 3}}), "has no window"),
@@ -135,7 +136,7 @@ def test_no_function_of_talib_looks_ahead_and_each_warms_up_as_stated(real_bars:
     assert warm_up.first_value == indicator.warm_up == warm_up.stated
     for kind in ("a flat line", "100 000 ± 0.01", "zero volume", "one bar"):
         hard = HARD[kind].assign(periods=9.0) / (1e6 if function in NOT_OF_PRICES else 1)
-        assert check_lookahead(indicator, hard, cuts=5), kind
+        assert len(hard) == 1 or check_lookahead(indicator, hard, cuts=5), kind
         has_values = len(hard) > indicator.warm_up and (kind, function) not in NO_VALUE
         assert check_warmup(indicator, hard).first_value == (indicator.warm_up if has_values else None), kind
 

@@ -9,6 +9,7 @@ import numpy as np
 import numpy.typing as npt
 import pandas as pd
 
+from workbench.errors import InvalidBars
 from workbench.indicators.batch import compute
 from workbench.indicators.define import check_suite
 from workbench.indicators.frames import columns_of, place_of
@@ -74,12 +75,14 @@ def check_lookahead(
     """Take the future away, time and again, and see whether the past changes.
 
     `bars` are a few hundred or thousand bars; `indicator` may come with those that it is made of before it. Equal
-    means to 1e-12, relative.
+    means to 1e-12, relative. Raises `InvalidBars` for too few bars to prove it.
     """
     suite, columns = _prepared(indicator, bars)
-    whole, rows = compute(suite, columns), len(bars)
-    changed: dict[str, object] = {}
-    begin = min(rows, max(_FEWEST, _stated(suite) + 1))  # with fewer bars there is nothing to compare
+    rows, changed = len(bars), dict[str, object]()
+    begin = max(_FEWEST, _stated(suite) + 1)  # with fewer bars there is nothing to compare
+    if rows <= begin:
+        raise InvalidBars(f"{rows} bars prove nothing about {suite[-1].name}; give it a few hundred more than {begin}")
+    whole = compute(suite, columns)
     ends = np.unique(np.linspace(begin, rows, cuts + 1).astype(int)[:-1])
     for end in ends[::-1].tolist():
         known = compute(suite, {name: np.ascontiguousarray(column[:end]) for name, column in columns.items()})

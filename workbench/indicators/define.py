@@ -78,6 +78,8 @@ def own_indicator(
 
     Prove it with `check_lookahead` and `check_warmup` before money rides on it.
     """
+    if not _words(inputs):
+        raise InvalidIndicator(f"{name} has no inputs: name the columns that it is computed from, such as close")
     if not callable(function):
         return Indicator(
             name, _of_expression(function, _words(inputs)), _words(inputs), _words(outputs) or (name,), warm_up,
