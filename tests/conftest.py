@@ -14,6 +14,9 @@ from uuid import uuid4
 
 import pytest
 
+GUARDED_USER = "guarded"
+"""Whoever comes to the PostgreSQL server by this name needs a password; there is no such role until a test makes it."""
+
 
 def pytest_configure() -> None:
     """Hear Ctrl-C, and let the processes that tests start hear it: a shell starts its background jobs deaf to it."""
@@ -50,6 +53,8 @@ def postgresql_server() -> Iterator[str]:
     cluster = ["-D", str(folder / "cluster")]
     options = f"-c listen_addresses=127.0.0.1 -c port={port} -c unix_socket_directories= -c fsync=off"
     subprocess.run([programs / "initdb", *cluster, "-U", "tester", "-A", "trust"], check=True, **run)  # type: ignore[call-overload]
+    rules = folder / "cluster" / "pg_hba.conf"
+    rules.write_text(f"host all {GUARDED_USER} 127.0.0.1/32 scram-sha-256\n{rules.read_text()}")
     subprocess.run([programs / "pg_ctl", *cluster, "-w", "-o", options, "start"], check=True, **run)  # type: ignore[call-overload]
     try:
         yield f"postgresql+psycopg://tester@127.0.0.1:{port}/"
