@@ -209,18 +209,24 @@ def test_live_bars_in_another_unit_than_history_are_a_problem() -> None:
     assert check(report, "volume unit").answer.startswith("history shares")
 
 
-@pytest.mark.parametrize("lines", [5, 40])
-def test_free_market_data_lines_are_counted(lines: int) -> None:
-    rules = [replace(rule, limit=lines) if rule is LINES else rule for rule in RULES]
+def test_free_market_data_lines_are_counted_within_ibs_limits() -> None:
+    rules = [replace(rule, limit=40) if rule is LINES else rule for rule in RULES]
     with gateway(rulebook=Rulebook(rules), start=SUNDAY) as server:
         report = examined(server, count_lines=True)
-        again = examined(server, count_lines=True)
 
-    assert check(report, "market data lines").answer == str(lines)
-    assert check(again, "market data lines").answer == str(lines)
+    assert check(report, "market data lines").answer == "40"
 
 
-def test_more_lines_than_symbols_are_at_least_so_many() -> None:
+def test_lines_that_were_counted_are_given_back(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("workbench.ib.doctor.examination._MESSAGE_S", 0.001)
+    with gateway(rulebook=Rulebook([replace(LINES, limit=5)]), start=SUNDAY) as server:
+        reports = [examined(server, count_lines=True) for _ in range(2)]
+
+    assert [check(report, "market data lines").answer for report in reports] == ["5", "5"]
+
+
+def test_more_lines_than_symbols_are_at_least_so_many(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("workbench.ib.doctor.examination._MESSAGE_S", 0.001)
     with gateway(start=SUNDAY) as server:
         report = examined(server, count_lines=True)
 
