@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 import pandas as pd
 
 from workbench.display.charts import Chart
-from workbench.display.theme import Theme, find_theme
+from workbench.display.theme import Theme, drawing, find_theme
 from workbench.errors import InvalidInput
 from workbench.market.sessions import EXCHANGE_ZONE
 
@@ -26,7 +26,6 @@ def runs_chart(runs: pd.DataFrame, *, style: str = "light") -> Chart:
     """
     if runs.empty:
         raise InvalidInput("there are no runs to draw; workbench schedule makes them")
-    from matplotlib import style as matplotlib_style
     from matplotlib.figure import Figure
 
     theme, told = find_theme(style), runs.sort_values(["due", "id"])
@@ -39,7 +38,7 @@ def runs_chart(runs: pd.DataFrame, *, style: str = "light") -> Chart:
         else f"{due.min():%Y-%m-%d} to {due.max():%Y-%m-%d}"
     )
     title = f"{len(told)} runs of {len(jobs)} jobs, {days}"
-    with matplotlib_style.context(["default", theme.rc]):
+    with drawing(theme):
         figure = Figure(figsize=(_WIDTH, _MARGIN + _ROW * len(jobs)), layout="constrained")
         outcomes, times = figure.subplots(2, sharex=True, height_ratios=[_ROW * len(jobs) + 0.3, 1.5])
         _draw_outcomes(outcomes, told, jobs, theme)
