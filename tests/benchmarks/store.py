@@ -4,7 +4,8 @@
 a process and an environment of its own (`--arctic PYTHON`) and times itself. Every answer is compared: a peer that
 returned other bars would end the run. Writes of ours, ArcticDB and DuckDB are durable, those of seed and polars are
 not; the disk is synced before each step, for otherwise who syncs would wait for what the others have left to be
-written. Ours go through the store's public face: validation, lock and checksums are in their times.
+written. Ours go through the store's public face: validation, lock and checksums are in their times (of
+many symbols the checksums are verified when a process reads a part for the first time, which is in the warm-up).
 
 Read the ratios, not the times: they are of medians over rounds in which the order rotates.
 """
