@@ -262,7 +262,7 @@ class Killed(BaseException):
     """The end of a process, as far as one can have it in a test's own."""
 
 
-@settings(max_examples=8, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(max_examples=5, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(
     step=st.integers(0, 8),
     is_after=st.booleans(),
