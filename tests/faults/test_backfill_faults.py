@@ -218,11 +218,22 @@ def gateway() -> Iterator[GatewayProcess]:
 
 
 def filled(
-    process: GatewayProcess, folder: Path, faults: tuple[Fault, ...] = (), symbols: tuple[str, ...] = SYMBOLS
+    process: GatewayProcess,
+    folder: Path,
+    faults: tuple[Fault, ...] = (),
+    symbols: tuple[str, ...] = SYMBOLS,
+    *,
+    watchdog_s: float = 0.5,
 ) -> tuple[BackfillReport, Contents]:
     """Run a backfill that faults befall; return its report, and what is stored."""
     config = IBConnectionConfig(
-        process.host, process.port, timeout=2.0, request_timeout_s=3.0, paced=False, patience_s=60.0, watchdog_s=0.5
+        process.host,
+        process.port,
+        timeout=2.0,
+        request_timeout_s=3.0,
+        paced=False,
+        patience_s=60.0,
+        watchdog_s=watchdog_s,
     )
     control, store = process.control, HistoricalDataManager(folder)
     with IBDataManager(config) as ib:
@@ -289,7 +300,8 @@ def test_what_ib_denies_once_between_other_bars_is_asked_for_again_and_found(
     """With nothing else wrong there is no telling: but it lies after older bars, and IB must say it twice."""
     denied = Fault(When("reqHistoricalData", symbol="AAPL", containing="1 min"), Refuse("no-data"))
     with gateway() as process:
-        report, contents = filled(process, tmp_path, (denied,))
+        # a busy machine shall not be taken for a dead gateway: what is denied then is not believed at all
+        report, contents = filled(process, tmp_path, (denied,), watchdog_s=30.0)
 
     assert not report.failed
     assert {one.symbol: one.empty for one in report.series if one.timeframe == "1min"}["AAPL"] == 1
