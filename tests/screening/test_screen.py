@@ -16,6 +16,7 @@ from tests.screening.bars import TIMEFRAMES_USED, all_timeframes, daily, quarter
 from workbench.market.aggregate.grid import bar_ends
 from workbench.market.timeframes import TIMEFRAMES
 from workbench.screening.conditions import condition
+from workbench.screening.history import run_history
 from workbench.screening.rules import CONDITIONS, GATES, TREND, make_rule
 from workbench.screening.screen import ScreenResult, run_screen
 from workbench.screening.windows import complete_until, newest_bars
@@ -181,6 +182,20 @@ def test_equal_scores_stand_in_the_order_of_names_and_top_cuts_the_list() -> Non
 
     assert result.table[["rank", "symbol"]].to_numpy().tolist() == [[1, "AA"], [2, "MM"]]
     assert result.to_records()["reasons"].iloc[0][0]["condition"] == "stretched"
+
+
+def test_a_rule_that_asks_nothing_of_daily_bars_needs_none() -> None:
+    rule = make_rule(conditions=[condition("up", "close > open")], weights={"15min": 1}, trend=(), gates={})
+    bars = quarters(CLOSE, 2, 1)
+
+    result = run_screen(rule, ["X"], windows_of({"X": {"15min": bars}}), CLOSE)
+
+    assert len(result.table) == (bars["close"].iloc[-1] > bars["open"].iloc[-1])
+    history = run_history(
+        rule, lambda name, _: whole({"X": {"15min": bars}}, name, ["X"]), [["X"]], CLOSE - timedelta(days=5), CLOSE,
+        timeframe="15min", horizons=(1,), min_score=1.0,
+    )  # fmt: skip
+    assert history.bars == 51  # of two sessions, but the one that ends with the interval
 
 
 def test_a_condition_of_ones_own_counts_at_its_timeframes_only() -> None:

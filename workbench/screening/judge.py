@@ -57,7 +57,7 @@ def judge(plan: Plan, window: Window) -> Judgement:
     everyone = np.arange(len(window.symbols))
     recent = _states(plan.questions, window.bounds, study, everyone, _RECENT)
     states = np.array([answer[:, -1] for answer in recent], dtype=np.int8).reshape(len(plan.questions), len(everyone))
-    lengths = np.array([_run_length(answer) for answer in recent]).reshape(states.shape)
+    lengths = np.array([_run_length(answer) for answer in recent], dtype=np.int64).reshape(states.shape)
     _look_further(plan.questions, window, study, lengths)
     counts = np.diff(window.bounds)
     newest = np.maximum(window.bounds[1:] - 1, 0)
