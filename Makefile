@@ -41,11 +41,13 @@ $(CLIENTS)/%/.ready: | $(READY)
 	$(@D)/bin/python -m pip install --quiet --disable-pip-version-check $* $(NEEDED_BY_$*)
 	touch $@
 
-soak: $(READY)  ## Fuzz the built-in gateway and kill writers of the store, for some minutes
+soak: $(READY)  ## Fuzz the gateway, kill writers and recorders, record whole days and weeks: an hour or two
 	WORKBENCH_FUZZ_EXAMPLES=5000 $(BIN)/python -m pytest --timeout 900 tests/gateway/test_fuzz.py
 	WORKBENCH_SCREEN_ALL=1 $(BIN)/python -m pytest --timeout 900 tests/screening/test_history.py
 	WORKBENCH_KILLS=300 $(BIN)/python -m pytest tests/faults/test_store_kills.py
 	WORKBENCH_KILLS=50 $(BIN)/python -m pytest tests/faults/test_backfill_kill.py
+	WORKBENCH_KILLS=50 $(BIN)/python -m pytest --timeout 3600 tests/faults/test_live_kill.py
+	WORKBENCH_SOAK=1 $(BIN)/python -m pytest -s --timeout 1800 tests/system/test_live_parity.py tests/system/test_live_soak.py tests/system/test_live_kernel.py
 	WORKBENCH_KILLS=50 $(BIN)/python -m pytest --timeout 900 tests/system/test_save_session_command.py
 	WORKBENCH_EVERY_FUNCTION=1 $(BIN)/python -m pytest tests/indicators/test_history.py
 
