@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import subprocess
 import sys
+from collections.abc import Iterator
 from pathlib import Path
 from tempfile import TemporaryDirectory
 
@@ -16,6 +17,8 @@ from tests.indicators.bars import STAMPS, walk
 from workbench.indicators.cache import IndicatorCache
 from workbench.indicators.engine import IndicatorEngine
 from workbench.store.historical import HistoricalDataManager
+
+ROOT = Path(__file__).parents[2]
 
 
 def bars_of(begin: int, end: int, shift: float = 0.0) -> pd.DataFrame:
@@ -32,36 +35,23 @@ def fresh(store: HistoricalDataManager) -> pd.DataFrame:
     return IndicatorEngine.calculate_all_indicators(store.load_bars("AAPL", "15min"))
 
 
-steps = st.lists(
-    st.tuples(st.sampled_from(["append", "revise", "earlier", "read", "reopen"]), st.integers(1, 200)), max_size=12
-)
+class Saved:
+    """Which bars are stored, and with which prices: what a step saves next."""
 
+    def __init__(self) -> None:
+        self.begin, self.end, self.shift = 200, 300, 0.0
 
-@settings(max_examples=15, deadline=None)
-@given(steps=steps)
-def test_whatever_is_saved_the_cache_gives_what_a_fresh_computation_gives(steps: list[tuple[str, int]]) -> None:
-    with TemporaryDirectory() as folder:
-        store = HistoricalDataManager(Path(folder) / "historical")
-        begin, end, shift = 200, 300, 0.0
-        store.save_bars("AAPL", "15min", bars_of(begin, end))
-        engine = engine_over(store, Path(folder) / "cache")
-        for what, number in steps:
-            if what == "append":
-                store.save_bars("AAPL", "15min", bars_of(end, min(len(STAMPS), end + number)))
-                end = min(len(STAMPS), end + number)
-            elif what == "earlier":
-                store.save_bars("AAPL", "15min", bars_of(max(0, begin - number), begin))
-                begin = max(0, begin - number)
-            elif what == "revise":
-                shift += 0.25
-                at = begin + number % (end - begin)
-                store.save_bars("AAPL", "15min", bars_of(at, at + 1, shift))
-            elif what == "reopen":
-                engine = engine_over(store, Path(folder) / "cache")
-
-            cached = engine.calculate_indicators_cached("AAPL", "15min")
-
-            pd.testing.assert_frame_equal(cached, fresh(store), check_exact=True, check_freq=False)
+    def next(self, what: str, number: int) -> tuple[int, int, float]:
+        """Return the bars that a step saves: from where to where, and how far their prices are moved."""
+        if what == "append":
+            begin, self.end = self.end, min(len(STAMPS), self.end + number)
+            return begin, self.end, 0.0
+        if what == "earlier":
+            end, self.begin = self.begin, max(0, self.begin - number)
+            return self.begin, end, 0.0
+        self.shift += 0.25
+        at = self.begin + number % (self.end - self.begin)
+        return at, at + 1, self.shift
 
 
 _OTHER = """
@@ -69,35 +59,64 @@ import sys
 from pathlib import Path
 from tests.indicators.test_cached import bars_of, engine_over
 from workbench.store.historical import HistoricalDataManager
-store = HistoricalDataManager(Path(sys.argv[1]) / "historical")
 for line in sys.stdin:
-    begin, end, shift = line.split()
+    folder, begin, end, shift = line.split()
+    store = HistoricalDataManager(Path(folder) / "historical")
     store.save_bars("AAPL", "15min", bars_of(int(begin), int(end), float(shift)))
-    engine_over(store, Path(sys.argv[1]) / "cache").calculate_indicators_cached("AAPL", "15min")
-    print("saved", flush=True)
+    engine_over(store, Path(folder) / "cache").calculate_indicators_cached("AAPL", "15min")
+    print("done", flush=True)
 """
 
 
-def test_what_another_process_saves_is_seen_at_once(tmp_path: Path) -> None:
-    store = HistoricalDataManager(tmp_path / "historical")
-    engine = engine_over(store, tmp_path / "cache")
-    other = subprocess.Popen(
-        [sys.executable, "-c", _OTHER, str(tmp_path)], stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True,
-        cwd=Path(__file__).parents[2],
-    )  # fmt: skip
+@pytest.fixture(scope="module")
+def other() -> Iterator[subprocess.Popen[str]]:
+    """Return another process that saves bars, and reads through the same cache, when told to."""
+    with subprocess.Popen(
+        [sys.executable, "-c", _OTHER], stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True, cwd=ROOT
+    ) as process:
+        yield process
+        assert process.stdin is not None
+        process.stdin.close()
+
+
+steps = st.lists(
+    st.tuples(
+        st.sampled_from(["here", "there", "at once"]),
+        st.sampled_from(["append", "revise", "earlier", "read", "reopen"]),
+        st.integers(1, 200),
+    ),
+    max_size=12,
+)
+
+
+@settings(max_examples=20, deadline=None)
+@given(steps=steps)
+def test_whichever_process_saves_the_cache_gives_what_a_fresh_computation_gives(
+    other: subprocess.Popen[str], steps: list[tuple[str, str, int]]
+) -> None:
     assert other.stdin is not None
     assert other.stdout is not None
+    with TemporaryDirectory() as folder:
+        store, saved = HistoricalDataManager(Path(folder) / "historical"), Saved()
+        store.save_bars("AAPL", "15min", bars_of(saved.begin, saved.end))
+        engine = engine_over(store, Path(folder) / "cache")
+        for where, what, number in steps:
+            if what == "reopen":
+                engine = engine_over(store, Path(folder) / "cache")
+            elif what != "read":
+                begin, end, shift = saved.next(what, number)
+                if where == "here":
+                    store.save_bars("AAPL", "15min", bars_of(begin, end, shift))
+                else:
+                    other.stdin.write(f"{folder} {begin} {end} {shift}\n")
+                    other.stdin.flush()
+                    if where == "at once":  # our reading falls before its saving, after it, or between
+                        engine.calculate_indicators_cached("AAPL", "15min")
+                    assert other.stdout.readline() == "done\n"
 
-    for begin, end, shift in ((0, 300, 0.0), (300, 326, 0.0), (100, 101, 5.0), (326, 400, 0.0)):
-        other.stdin.write(f"{begin} {end} {shift}\n")
-        other.stdin.flush()
-        assert other.stdout.readline() == "saved\n"
+            cached = engine.calculate_indicators_cached("AAPL", "15min")
 
-        cached = engine.calculate_indicators_cached("AAPL", "15min")
-
-        pd.testing.assert_frame_equal(cached, fresh(store), check_exact=True, check_freq=False)
-    other.communicate()
-    assert other.returncode == 0
+            pd.testing.assert_frame_equal(cached, fresh(store), check_exact=True, check_freq=False)
 
 
 def test_an_unchanged_series_is_neither_read_nor_computed_again(tmp_path: Path) -> None:
