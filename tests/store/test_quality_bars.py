@@ -28,6 +28,7 @@ from tests.store.made_up import (
 from workbench.market.coverage import Interval
 from workbench.market.timeframes import parse_timeframe
 from workbench.store.historical import HistoricalDataManager
+from workbench.store.verdict import judge
 
 # -- missing
 
@@ -251,3 +252,19 @@ def test_what_a_gap_explains_is_not_told_a_second_time(store: HistoricalDataMana
 
     store.forget("KO", "15min", Interval(session.begin, session.end))
     assert kinds(check(store)) == [("15min", "gap")]
+
+
+def test_a_bar_that_was_dropped_is_not_missed_and_a_sound_one_at_its_time_stays(store: HistoricalDataManager) -> None:
+    days = longer(quarters(), "1day")
+    save(store, days.drop(days.index[9]), "1day")
+    for row in (9, 12):
+        at = days.index[row].to_pydatetime()
+        store.save_bars("KO", "1day", days.iloc[[row]].assign(high=999.0), covers=Interval(at, at + timedelta(days=1)))
+    assert kinds(check(store)) == [("1day", "held back")] * 2
+
+    assert judge(store, "KO", "1day", "dropped") == 2
+
+    assert check(store) == ()
+    pd.testing.assert_frame_equal(
+        store.load_bars("KO", "1day", columns=list(days.columns)), days.drop(days.index[9]), check_freq=False
+    )

@@ -9,7 +9,7 @@ from typing import Literal
 import pandas as pd
 
 from workbench.errors import InvalidInput
-from workbench.market.bars import COLUMNS, TIMESTAMP, empty_bars
+from workbench.market.bars import COLUMNS, REQUIRED, TIMESTAMP, empty_bars
 from workbench.market.coverage import Interval
 from workbench.market.sessions import session_calendar
 from workbench.market.timeframes import parse_timeframe
@@ -34,6 +34,7 @@ def judge(
     stored goes when it is dropped. Both count as covered from then on. Raises `InvalidInput` when there is no such bar.
     """
     rows = _rows(store, symbol, timeframe, what_to_show, verdict, starts)
+    stored = store.load_bars(symbol, timeframe, what_to_show=what_to_show)
     store.review.note(rows)  # first, so that the door lets them pass, or leaves them out
     for _, row in rows.iterrows():
         use_rth, start = bool(row["use_rth"]), row[TIMESTAMP].to_pydatetime()
@@ -41,12 +42,19 @@ def judge(
         store.save_bars(
             symbol,
             timeframe,
-            bar if verdict == "accepted" else empty_bars(),
+            bar if verdict == "accepted" else _others(stored, bar),
             what_to_show=what_to_show,
             use_rth=use_rth,
             covers=_slot(start, timeframe, use_rth=use_rth),
         )
     return len(rows)
+
+
+def _others(stored: pd.DataFrame, bar: pd.DataFrame) -> pd.DataFrame:
+    """Return what is stored at the time of a bar that is dropped, unless it is that very bar: it stays."""
+    there = stored[stored.index == bar.index[0]]
+    is_same = not there.empty and (there[list(REQUIRED)].to_numpy() == bar[list(REQUIRED)].to_numpy()).all()
+    return empty_bars() if is_same or there.empty else there
 
 
 def _slot(start: datetime, timeframe: str, *, use_rth: bool) -> Interval:

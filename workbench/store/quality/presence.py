@@ -122,10 +122,10 @@ def _book(subject: Subject, numbers: np.ndarray) -> Attendance:
     sizes = np.searchsorted(offsets, ends - begins)
     present = np.zeros((len(numbers), len(offsets)), dtype=bool)
     if len(numbers):
-        at = calendar.locate(subject.stamps, subject.timeframe) - numbers[0]
+        at = calendar.locate(subject.settled, subject.timeframe) - numbers[0]
         inside = (at >= 0) & (at < len(numbers))
         at = at[inside]
-        since = subject.stamps[inside] - (labels if subject.timeframe.is_daily else begins)[at]
+        since = subject.settled[inside] - (labels if subject.timeframe.is_daily else begins)[at]
         place = np.minimum(np.searchsorted(offsets, since), len(offsets) - 1)
         on_grid = offsets[place] == since
         present[at[on_grid], place[on_grid]] = True
@@ -226,7 +226,7 @@ def _is_pause(subject: Subject, size: int, gone: np.ndarray) -> bool:
 def _missing_days(subject: Subject) -> Iterator[Finding]:
     """Find covered sessions without a daily bar, from the first bar on; neighbouring ones are one finding."""
     calendar = subject.calendar
-    located = calendar.locate(subject.stamps, subject.timeframe)
+    located = calendar.locate(subject.settled, subject.timeframe)
     numbers = _reached(subject, located[located >= 0])
     labels, _, ends = calendar.edges(numbers)
     complete = ends <= to_micros(subject.as_of)

@@ -54,6 +54,12 @@ class Subject:
         return np.asarray(index.as_unit("us").asi8)
 
     @cached_property
+    def settled(self) -> np.ndarray:
+        """The starts of the bars, of those that are held back and of those that were dropped: no one misses them."""
+        judged = pd.DatetimeIndex(self.judged.loc[self.judged["judgement"] != "accepted", TIMESTAMP])
+        return np.union1d(self.stamps, judged.as_unit("us").asi8)
+
+    @cached_property
     def table(self) -> pa.Table:
         """The bars as an Arrow table."""
         return to_table(self.bars)
