@@ -188,6 +188,7 @@ class LiveChart(anywidget.AnyWidget):
             "seconds": self._timeframe.seconds,
             "daily": self._timeframe.is_daily,
             "zone": zone,
+            "most": MOST,
             "source": self._source or "",
             "columns": ["wall", *self._columns],
             "over": [asdict(pane) for pane in self._over.values()],

@@ -52,7 +52,14 @@ export class Store {
     this.number = number;
     this.heard = Date.now();
     this.updates += 1;
-    this.views.forEach((view) => view.update(rows));
+    if (this.rows.length > 1.2 * this.setup.most) this.trim();
+    else this.views.forEach((view) => view.update(rows));
+  }
+
+  // Days of bars would make a page heavy: from time to time the oldest are dropped.
+  trim() {
+    this.rows = this.rows.slice(-this.setup.most);
+    this.views.forEach((view) => view.rebuild());
   }
 
   tell(kind) {
