@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import time
+from datetime import UTC, datetime
 from pathlib import Path
 
 import pandas as pd
@@ -11,8 +12,9 @@ import pytest
 
 from tests.ib.conftest import at
 from tests.ib.live_market import assert_same, market_at, until
-from workbench.errors import AlreadyRecorded, Disconnected
+from workbench.errors import AlreadyRecorded, Disconnected, InvalidSymbol
 from workbench.ib.live.session import LiveSession
+from workbench.store.holders import this_process
 from workbench.store.journal import LiveBar, LiveJournal
 
 SPEED = 100.0
@@ -93,3 +95,12 @@ def test_a_connection_that_is_ended_ends_the_recording_and_says_so(tmp_path: Pat
         assert isinstance(market.live.error, Disconnected)
         with pytest.raises(Disconnected, match="nothing is recorded"):
             market.live.update(["KO"])
+
+
+def test_what_is_no_symbol_is_refused_before_anything_is_held(tmp_path: Path) -> None:
+    with market_at(MORNING, SPEED, tmp_path) as market:
+        with pytest.raises(InvalidSymbol):
+            market.live.start(["AAPL", "../x"])
+
+        assert not market.live.is_running
+        market.journal.hold(["AAPL"], this_process(), now=datetime.now(UTC), until=datetime.now(UTC))

@@ -79,6 +79,8 @@ class LiveSession:
         """Record these symbols from now on. Raises `AlreadyRecorded` when another recorder has one of them."""
         self.stop()
         ib = self._connect()
+        for symbol in as_names(symbols):
+            ib.universe.contract(symbol)  # it refuses what is no symbol, before anything is held
         speed = ib.config.gateway_speed
         self._aggregator = RealtimeBarAggregator(grace_s=_GRACE_S + LAG_S * (speed - 1))
         subscriber = RealtimeDataSubscriber(ib)
@@ -89,6 +91,7 @@ class LiveSession:
             recorder.enter((now := ib.current_time()).timestamp())
         except BaseException:
             subscriber.close()
+            journal.release(mine)
             raise
         self._subscriber, self._recorder = subscriber, recorder
         recorder.start()
