@@ -20,6 +20,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from tests.screening.bars import Market, all_timeframes, daily, quarters, whole, windows_of
+from workbench.screening.conditions import condition
 from workbench.screening.history import ScreenHistory, run_history
 from workbench.screening.outcomes import outcomes
 from workbench.screening.rules import Rule, make_rule
@@ -328,6 +329,18 @@ def test_hits_of_one_path_count_once_and_many_on_one_day_are_one_draw() -> None:
     long = one[one["bars"] == 20]
     assert (long["counted"] <= 420 * 5 / 7 / 20 + 1).all()
     assert (long["hits"] > long["counted"]).any()
+
+
+def test_what_was_before_the_first_bar_is_not_known_so_nothing_begins_there() -> None:
+    """Not even where the bar before, of another symbol or of before a split, says no."""
+    rule = make_rule(conditions=[condition("on", "close > 50")], weights={"1day": 1.0}, trend=(), gates={})
+    closes = [100.0] * 5 + [40.0] * 5 + [80.0] * 5 + [20.0] * 5
+    market = {"X": {"1day": daily(CLOSE, closes)}, "Y": {"1day": daily(CLOSE, [100.0] * 20)}}
+
+    history = of(market, rule, CLOSE - timedelta(days=60), CLOSE, "1day", 60.0)
+
+    assert len(history.hits) == 0
+    assert history.jumps["at"].tolist() == market["X"]["1day"].index[[5, 10, 15]].tolist()
 
 
 def test_a_trend_up_is_no_edge_of_a_rule() -> None:
