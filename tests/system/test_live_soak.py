@@ -62,7 +62,7 @@ def session_of(
     ) as gateway:
         assert gateway.stdout is not None
         port = int(gateway.stdout.readline())
-        settings = {"timeout": 10.0, "paced": False, "reset_region": None, "gateway_speed": speed, "watchdog_s": 5.0}
+        settings = {"timeout": 10.0, "paced": False, "reset_region": None, "gateway_speed": speed, "watchdog_s": 60.0}
         with (
             IBDataManager(IBConnectionConfig("127.0.0.1", port, **settings)) as ib,  # type: ignore[arg-type]
             DatabaseManager(f"sqlite:///{folder / 'trading.db'}") as database,
@@ -128,7 +128,11 @@ def test_bars_are_committed_and_aggregated_in_time_and_leave_the_core_to_others(
 
     monkeypatch.setattr(lines, "read_live_bar", arrives)
     monkeypatch.setattr(Recorder, "_aggregate", is_done)
-    with session_of(count, "2026-11-20T09:29:52", 1.0, tmp_path) as (live, _, _symbols):
+    with session_of(count, "2026-11-20T09:29:00" if SOAK else "2026-11-20T09:29:52", 1.0, tmp_path) as (
+        live,
+        _,
+        _symbols,
+    ):
         until(lambda: received(live) >= count, 120)
         took.clear()
         begun, spent = time.monotonic(), cpu_s()
