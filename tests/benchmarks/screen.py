@@ -105,7 +105,7 @@ def rate(study: pd.DataFrame) -> float:
     before, now = (study["stoch_k"] - study["stoch_d"]).tail(2)
     stretched = (recent["close"] <= recent["bb_lower"]).any()
     exhausted = ((recent["stoch_k"] < 20) & (recent["rsi"] < 35)).any()
-    turning = before <= 0 < now or ((hist.diff().tail(2) > 0).all() and hist.iloc[-1] < 0)
+    turning = before <= 1e-6 < now or ((hist.diff().tail(2) > 0).all() and hist.iloc[-1] < 0)
     return 30.0 * stretched + 30.0 * exhausted + 40.0 * turning
 
 

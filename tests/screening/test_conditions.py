@@ -71,6 +71,13 @@ def test_a_statement_that_cannot_be_meant_is_refused(statement: str | pl.Expr, t
         ({"alert_on": ["turnin"]}, "did you mean turning"),
         ({"trend_discount": 2}, "from 0 to 1"),
         ({"bars": 1}, "at least 2 bars"),
+        ({"bars": "x"}, "a whole number"),
+        ({"weights": 3}, "a table of numbers"),
+        ({"weights": {"1day": "x"}}, "weights are numbers"),
+        ({"gates": {"price": 5}}, "write a statement"),
+        ({"gates": "close > 5"}, "a table of statements"),
+        ({"conditions": 3}, "a table, or conditions"),
+        ({"alert_on": "turning"}, "a list of conditions"),
     ],
 )
 def test_a_setting_that_cannot_be_meant_is_refused(changes: dict[str, object], told: str) -> None:

@@ -88,6 +88,8 @@ def condition(
 def _statement(name: str, statement: Statement) -> pl.Expr:
     if isinstance(statement, pl.Expr):
         return statement
+    if not isinstance(statement, str):
+        raise InvalidInput(f'{name}: write a statement such as "close >= 5", not {statement!r}')
     try:
         return pl.sql_expr(statement)
     except (pl.exceptions.PolarsError, TypeError) as error:

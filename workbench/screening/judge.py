@@ -91,7 +91,7 @@ def _tail(column: Floats, bounds: Stamps, rows: Stamps, bars: int, earlier: int)
     outside = at < bounds[:-1][rows, None]
     if not len(column):
         return np.full(at.shape, np.nan)
-    found = column[np.maximum(at, 0)]
+    found: Floats = column[np.maximum(at, 0)]
     if outside.any():
         found[outside] = np.nan
     return found

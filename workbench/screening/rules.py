@@ -185,10 +185,29 @@ def parse_rule(table: Mapping[str, Any], suite: Sequence[Indicator] = SUITE, **o
             near = get_close_matches(key, known, n=1)
             hint = f"; did you mean {near[0]}?" if near else ""
             raise InvalidInput(f"a screen has no setting {key}{hint} It has {', '.join(known)}")
+        _check_type(key, told[key])
     told["conditions"] = _merged(told.get("conditions", {}))
     gates = dict(GATES) | dict(told.get("gates", {}))
     told["gates"] = {name: statement for name, statement in gates.items() if not _is_off(statement)}
     return make_rule(suite=suite, **told)
+
+
+def _check_type(key: str, value: object) -> None:
+    """Refuse a setting of another kind than it has."""
+    kind, words = _KINDS.get(key, ((Mapping, Sequence), "a table, or conditions"))
+    if not isinstance(value, kind) or isinstance(value, bool | str):
+        raise InvalidInput(f"[screen] {key} is {words}, not {value!r}")
+
+
+_KINDS: Mapping[str, tuple[tuple[type, ...], str]] = {
+    "gates": ((Mapping,), "a table of statements"),
+    "weights": ((Mapping,), "a table of numbers by timeframe"),
+    "trend_discount": ((int, float), "a number from 0 to 1"),
+    "alert_score": ((int, float), "a number"),
+    "bars": ((int,), "a whole number"),
+    "stale_after": ((int,), "a whole number"),
+    "alert_on": ((list, tuple), "a list of conditions"),
+}
 
 
 def _merged(told: Mapping[str, Any] | Sequence[Condition]) -> tuple[Condition, ...]:
@@ -218,8 +237,11 @@ def _check_names(conditions: Sequence[Condition], alert_on: Sequence[str]) -> No
 
 
 def _checked_weights(weights: Mapping[str, float]) -> dict[str, float]:
-    told = {str(parse_timeframe(name)): float(weight) for name, weight in weights.items()}
-    if any(not weight >= 0 for weight in told.values()) or not sum(told.values()) > 0:
+    wrong = [
+        name for name, weight in weights.items() if isinstance(weight, bool) or not isinstance(weight, int | float)
+    ]
+    told = {str(parse_timeframe(name)): float(weight) for name, weight in weights.items() if name not in wrong}
+    if wrong or any(not weight >= 0 for weight in told.values()) or not sum(told.values()) > 0:
         raise InvalidInput(f"weights are numbers from 0 on, of which one is more than 0, not {dict(weights)}")
     return {name: weight for name, weight in told.items() if weight}
 
