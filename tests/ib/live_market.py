@@ -6,6 +6,7 @@ import time
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
+from math import inf
 from pathlib import Path
 
 import pandas as pd
@@ -60,8 +61,13 @@ class Market:
     def wait_settled(self, moment: str) -> None:
         """Wait until the clock has passed `moment` and nothing is missing any more."""
         self.wait_until(moment)
-        until(lambda: self.live.error is not None or self.live.status().open_gaps == 0)
+        until(lambda: self.live.error is not None or (self.flows() and self.live.status().open_gaps == 0))
         assert self.live.error is None
+
+    def flows(self) -> bool:
+        """Return whether a bar of each symbol has come live: before that, what is missing is not known."""
+        ages = self.live.status().streams.ages
+        return bool(ages) and all(age < inf for age in ages.values())
 
     def wait_complete(self, symbols: Iterable[str], session: Session) -> None:
         """Wait until the daily bar is complete, after all that was missing was built in."""
