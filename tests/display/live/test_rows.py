@@ -8,7 +8,7 @@ from zoneinfo import ZoneInfo
 
 import numpy as np
 import pandas as pd
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from workbench.display.live.rows import BAR, add_row, encode, rows_frame, slots, study_rows, wall_clock
@@ -87,6 +87,7 @@ def test_a_row_takes_the_place_of_the_last_one_or_comes_behind_it_and_an_older_o
     assert [row[4] for row in rows if not isnan(row[4])] == [101.0, 100.0, 100.0]
 
 
+@settings(deadline=None)
 @given(st.lists(st.integers(0, 200), min_size=1, max_size=30))
 def test_bars_that_come_one_by_one_stand_where_a_whole_study_puts_them(places: list[int]) -> None:
     begin = at("2026-11-18 09:30")

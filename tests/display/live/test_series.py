@@ -33,7 +33,7 @@ def framed(bars: Sequence[ProvisionalBar]) -> pd.DataFrame:
     return pd.DataFrame([bar[3:10] for bar in bars], index=index.as_unit("us"), columns=list(COLUMNS), dtype=float)
 
 
-@settings(max_examples=40)
+@settings(max_examples=40, deadline=None)
 @given(st.integers(0, 300), st.integers(0, 60), st.integers(1, 60))
 def test_bars_one_by_one_have_the_values_of_the_whole_history(stored: int, live: int, more: int) -> None:
     bars = make_bars(stored + live + more)
