@@ -146,9 +146,8 @@ class LiveFeed:
         self._followed[chart] = series
 
     def _series(self, symbol: str, timeframe: str, live: Sequence[ProvisionalBar]) -> LiveSeries:
-        self._aggregator.forming(
-            symbol, timeframe
-        )  # raises here, where it is asked for, what the thread would stumble on
+        # What the thread would stumble on later raises here, where it is asked for.
+        self._aggregator.forming(symbol, timeframe)
         mine = [bar for bar in live if bar.timeframe == timeframe]
         return LiveSeries(self._engine, self._stored(symbol, timeframe), mine)
 
