@@ -30,7 +30,8 @@ _RECENT = 24
 class Judgement:
     """Answers at the newest bar of each symbol: a row a question of the plan, a column a symbol.
 
-    `since` is when the bar was complete from which on the condition has held, as far back as the window reaches.
+    `since` is when the bar was complete from which on a condition has held, as far back as the window reaches; of gates
+    and trend only the newest bars are looked at.
     `starts` and `ends` are the newest bar's; `NEVER` where there is none. `jumped` says since when the window begins
     anew, where it does.
     """
@@ -58,7 +59,7 @@ def judge(plan: Plan, window: Window) -> Judgement:
     recent = _states(plan.questions, window.bounds, study, everyone, _RECENT)
     states = np.array([answer[:, -1] for answer in recent], dtype=np.int8).reshape(len(plan.questions), len(everyone))
     lengths = np.array([_run_length(answer) for answer in recent], dtype=np.int64).reshape(states.shape)
-    _look_further(plan.questions, window, study, lengths)
+    _look_further(plan.conditions, window, study, lengths)  # they come first; nobody asks since when a gate is open
     counts = np.diff(window.bounds)
     newest = np.maximum(window.bounds[1:] - 1, 0)
     jumped = [window.jumps.get(symbol, NEVER) for symbol in window.symbols]
