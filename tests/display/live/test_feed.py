@@ -126,8 +126,10 @@ def test_a_timeframe_that_is_not_built_from_live_bars_is_refused_and_harms_no_ot
     with pytest.raises(UnknownTimeframe, match="did you mean 15min"):
         feed.turn(chart, timeframe="15mins")
 
-    journal.append(bars(40, 60))
-    until(lambda: shows(chart, expected(journal, "1min")))
+    for first in (40, 50, 60):
+        journal.append(bars(first, first + 10))
+        until(lambda: shows(chart, expected(journal, "1min")))
+    assert not chart.notice
 
 
 def test_a_closed_chart_costs_nothing_more(journal: LiveJournal, feed: LiveFeed) -> None:
