@@ -154,6 +154,18 @@ class Settings(BaseSettings):
     def _in_the_project(cls, folder: Path) -> Path:
         return project_folder() / folder
 
+    @field_validator("indicators")
+    @classmethod
+    def _can_be_computed(cls, table: dict[str, Any]) -> dict[str, Any]:
+        """Refuse a wrong definition when the settings are read, not when a chart is drawn hours later."""
+        if table:  # what is imported takes its time
+            from workbench.indicators.define import check_suite, parse_indicators
+            from workbench.indicators.suite import SUITE
+            from workbench.market.bars import COLUMNS
+
+            check_suite((*SUITE, *parse_indicators(table)), COLUMNS)
+        return table
+
     @property
     def uses_built_in_gateway(self) -> bool:
         """Whether no gateway of IB's is configured."""
@@ -199,7 +211,10 @@ def load_settings(*, gateway: str = "", data_dir: str | Path | None = None) -> S
         settings = Settings() if data_dir is None else Settings(data_dir=Path(data_dir))
         return settings if not gateway else settings.model_copy(update={"ib": _overruled(settings.ib, gateway)})
     except ValidationError as error:
-        problems = [f"{'.'.join(map(str, one['loc']))}: {one['msg']}" for one in error.errors(include_input=False)]
+        problems = [
+            f"{'.'.join(map(str, one['loc']))}: {one['msg'].removeprefix('Value error, ')}"
+            for one in error.errors(include_input=False)
+        ]
         raise InvalidSettings(f"settings ({FILE} and WORKBENCH_ variables): {'; '.join(problems)}") from None
     except ValueError as error:
         raise InvalidSettings(f"{FILE} cannot be read: {error}") from error

@@ -4,18 +4,23 @@ from __future__ import annotations
 
 import subprocess
 import sys
+import threading
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from tempfile import TemporaryDirectory
 
 import pandas as pd
+import polars as pl
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from tests.indicators.bars import STAMPS, walk
 from workbench.indicators.cache import IndicatorCache
+from workbench.indicators.define import own_indicator, talib_indicator
 from workbench.indicators.engine import IndicatorEngine
+from workbench.indicators.suite import SUITE, Indicator
 from workbench.store.historical import HistoricalDataManager
 
 ROOT = Path(__file__).parents[2]
@@ -166,3 +171,95 @@ def test_live_indicators_open_on_what_is_stored(tmp_path: Path) -> None:
 
     store.save_bars("AAPL", "15min", new)
     assert values == pytest.approx(fresh(store).iloc[-1][list(values)].to_dict(), rel=0, abs=0)
+
+
+def _wide(deviations: float) -> Indicator:
+    return talib_indicator("bb", "BBANDS", outputs="wide middle narrow", nbdevup=deviations)
+
+
+def _times(factor: float) -> Indicator:
+    return own_indicator("times", lambda close: close * factor, inputs="close")
+
+
+def _times_inside(factor: float) -> Indicator:
+    return own_indicator("times", pl.col("close").map_batches(lambda close: close * factor), inputs="close")
+
+
+@pytest.mark.parametrize(
+    ("one", "other"),
+    [
+        (_wide(2.0000001), _wide(2.0000002)),
+        (_times(2), _times(3)),
+        (_times_inside(2), _times_inside(3)),
+        (
+            own_indicator("x", pl.col("close") * 2, inputs="close"),
+            own_indicator("x", pl.col("close") * 3, inputs="close"),
+        ),
+    ],
+    ids=["parameters in the tenth place", "two functions of a name", "functions inside of expressions", "expressions"],
+)
+def test_another_definition_of_the_same_name_is_never_served(tmp_path: Path, one: Indicator, other: Indicator) -> None:
+    bars, cache = bars_of(0, 300), IndicatorCache(folder=tmp_path)
+
+    for indicator in (one, other):
+        engine = IndicatorEngine([indicator], load=lambda *_: bars, version=lambda *_: "same", cache=cache)
+        for _ in range(2):
+            values = engine.calculate_indicators_cached("AAPL", "15min")
+            pd.testing.assert_frame_equal(values, engine.calculate(bars), check_exact=True)
+
+
+@pytest.mark.parametrize(("indicator", "files"), [(SUITE[1], 1), (_times(2), 0), (_times_inside(2), 0)])
+def test_what_python_code_gives_is_not_kept_on_disk(tmp_path: Path, indicator: Indicator, files: int) -> None:
+    bars, cache = bars_of(0, 300), IndicatorCache(folder=tmp_path)
+    engine = IndicatorEngine([indicator], load=lambda *_: bars, version=lambda *_: "same", cache=cache)
+
+    engine.calculate_indicators_cached("AAPL", "15min")
+
+    assert len(list(tmp_path.glob("*.arrow"))) == files
+
+
+def test_threads_share_an_engine_while_bars_are_appended_and_revised(tmp_path: Path) -> None:
+    """Each thread reads time and again; what it gets is what the bars of one moment give, and never older ones."""
+    engine, states = _engine_over_states(tmp_path)
+    expected = [IndicatorEngine.calculate_all_indicators(bars) for bars in states.all]
+
+    def read(number: int) -> list[int]:
+        seen = []
+        while not seen or seen[-1] < len(states.all) - 1:
+            least = states.at
+            values = engine.calculate_indicators_cached(f"S{number % 2}", "15min")
+            most = states.at
+            same = [state for state in range(least, most + 1) if values.equals(expected[state])]
+            assert same, f"what was read between states {least} and {most} is of neither"
+            seen.append(same[-1])
+            states.advance()
+        return seen
+
+    with ThreadPoolExecutor(8) as threads:
+        read_by_all = list(threads.map(read, range(8)))
+
+    assert all(seen[-1] == len(states.all) - 1 for seen in read_by_all)
+
+
+class _States:
+    """The bars of a store, state after state: appended to, and revised at times."""
+
+    def __init__(self) -> None:
+        self.all, self.at, self._lock = [bars_of(0, 250)], 0, threading.Lock()
+        for number in range(1, 40):
+            bars = bars_of(0, 250 + 3 * number) if number % 4 else self.all[-1].copy()
+            if number % 4 == 0:
+                bars.iloc[100, bars.columns.get_loc("close")] += 0.25
+            self.all.append(bars)
+
+    def advance(self) -> None:
+        with self._lock:
+            self.at = min(self.at + 1, len(self.all) - 1)
+
+
+def _engine_over_states(folder: Path) -> tuple[IndicatorEngine, _States]:
+    states = _States()
+    engine = IndicatorEngine(
+        load=lambda *_: states.all[states.at], version=lambda *_: states.at, cache=IndicatorCache(folder=folder)
+    )
+    return engine, states

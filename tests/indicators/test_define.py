@@ -57,6 +57,29 @@ def test_outputs_are_named_after_the_indicator_unless_they_are_named() -> None:
         (lambda: parse_indicators({"sma_20": 20}), "write {} or a table"),
         (lambda: parse_indicators({"x": {"expression": "close +"}}), "cannot be read"),
         (lambda: parse_indicators({"x": {"expression": "close", "window": 3}}), "has no window"),
+        (lambda: parse_indicators({"x": {"expression": 5}}), "expression is 5, not a text"),
+        (
+            lambda: parse_indicators({"x": {"expression": "close", "warm_up": "a"}}),
+            "warm_up is 'a', not a number of bars",
+        ),
+        (lambda: parse_indicators({"x": {"expression": "close", "warm_up": -1}}), "warm_up is -1"),
+        (lambda: parse_indicators({"x": {"expression": "upper(close)"}}), "cannot be computed: invalid series dtype"),
+        (lambda: parse_indicators({"x": {"expression": "sum(close)"}}), "gives 1 value for 3 bars"),
+        (lambda: parse_indicators({"x": {"function": 5}}), "function is 5, not a text"),
+        (lambda: parse_indicators({"x": {"function": "EMA", "inputs": [1]}}), r"inputs is \[1\], not a text"),
+        (lambda: parse_indicators({"x": {"function": "EMA", "name": "y"}}), "leave name = 'y' out"),
+        (lambda: talib_indicator("fast", "EMA", timeperiod=float("nan")), "not a finite number"),
+        (lambda: talib_indicator(""), "without a name"),
+        (lambda: own_indicator("x", pl.col("opne") - 1, inputs="open close"), "column opne, .*; did you mean open"),
+        (lambda: own_indicator("x", pl.col("close"), inputs="close", length=3), "has no parameter length"),
+        (lambda: own_indicator("x", "close * 2", inputs="close"), "neither a function over columns nor"),  # type: ignore[arg-type]
+        (lambda: own_indicator("x", lambda c, length=3: c, inputs="close", lenght=4), "did you mean length"),
+        (lambda: own_indicator("x", lambda a, b: a, inputs="close"), "cannot be called with 1 columns"),
+        (lambda: check_suite(["sma_20"], ["close"]), "'sma_20' is no indicator"),  # type: ignore[list-item]
+        (
+            lambda: check_suite([talib_indicator("a", "AROON", outputs="x x")], ["high", "low"]),
+            "gives x, .*there already",
+        ),
         (lambda: check_suite([talib_indicator("x", "SMA", inputs="clsoe")], ["close"]), "did you mean close"),
         (lambda: check_suite([talib_indicator("sma_20"), talib_indicator("sma_20")], ["close"]), "there already"),
     ],
@@ -92,10 +115,14 @@ def test_an_expression_of_polars_is_an_indicator() -> None:
     np.testing.assert_allclose(values, bars["open"] / bars["close"].shift(1) - 1, rtol=1e-15)
 
 
+def test_tradingviews_stochrsi_has_a_name_in_the_settings() -> None:
+    assert parse_indicators({"stochrsi_tv": {}}) == (STOCH_RSI_TRADINGVIEW,)
+
+
 def test_one_that_gives_another_number_of_rows_is_refused() -> None:
     short = own_indicator("short", lambda close: close[1:], inputs="close")
 
-    with pytest.raises(ValueError, match=r"must give 1 columns of 700 rows; it gave \(699,\)"):
+    with pytest.raises(InvalidIndicator, match=r"must give 1 columns of 700 rows; it gave \(699,\)"):
         IndicatorEngine([short]).calculate(HARD["a walk"])
 
 

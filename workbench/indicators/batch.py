@@ -16,6 +16,7 @@ import numpy as np
 import numpy.typing as npt
 from talib import _ta_lib
 
+from workbench.errors import InvalidIndicator
 from workbench.indicators.suite import Floats, Indicator
 
 Runs = Sequence[Floats]
@@ -142,7 +143,7 @@ def own_values(indicator: Indicator, inputs: Sequence[Floats]) -> list[Floats]:
     made, rows = [np.array(output, dtype=np.float64) for output in outputs], len(inputs[0])
     if len(made) != len(indicator.outputs) or any(output.shape != (rows,) for output in made):
         shapes = ", ".join(str(output.shape) for output in made)
-        raise ValueError(
+        raise InvalidIndicator(
             f"{indicator.name} must give {len(indicator.outputs)} columns of {rows} rows; it gave {shapes}"
         )
     return made

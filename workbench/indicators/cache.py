@@ -75,11 +75,11 @@ class IndicatorCache:
             entry = self._read(key, wanted)
         return None if entry is None else entry.data.copy(deep=False)  # pandas copies a column that is written to
 
-    def set(self, key: Hashable, data: pd.DataFrame, version: Version = None) -> None:
+    def set(self, key: Hashable, data: pd.DataFrame, version: Version = None, *, on_disk: bool = True) -> None:
         """Keep a frame. A full or read-only disk is logged, not raised: the frame can be computed again."""
         entry = _Entry(data.copy(deep=False), repr(version), self._clock() + self.ttl, _size(data))
         self._remember(key, entry)
-        if self.folder is not None:
+        if self.folder is not None and on_disk:
             try:
                 self._write(self._path(key), key, entry)
             except OSError as error:

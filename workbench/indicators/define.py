@@ -12,14 +12,17 @@ In `workbench.toml` the same:
     sma_100 = {}
     fast = { function = "EMA", timeperiod = 9 }
     range = { expression = "(high - low) / close" }
+    stochrsi_tv = {}                                             # StochRSI as TradingView draws it
 """
 
 from __future__ import annotations
 
+import inspect
 import re
 from collections.abc import Iterable, Mapping, Sequence
 from difflib import get_close_matches
 from functools import cache
+from math import isfinite
 from types import MappingProxyType
 from typing import TYPE_CHECKING, Any
 
@@ -28,7 +31,8 @@ import talib
 from talib import _ta_lib, abstract
 
 from workbench.errors import InvalidIndicator
-from workbench.indicators.suite import Floats, Function, Indicator
+from workbench.indicators.expression import Expression
+from workbench.indicators.suite import STOCH_RSI_TRADINGVIEW, Function, Indicator
 
 if TYPE_CHECKING:
     import polars as pl
@@ -36,6 +40,8 @@ if TYPE_CHECKING:
 Names = str | Sequence[str]
 
 _NUMBER = re.compile(r"\d+(\.\d+)?")
+_NAMED = {STOCH_RSI_TRADINGVIEW.name: STOCH_RSI_TRADINGVIEW}
+"""What is no function of TA-Lib, but can be asked for by its name in `workbench.toml`."""
 
 
 def talib_indicator(
@@ -78,16 +84,32 @@ def own_indicator(
 
     Prove it with `check_lookahead` and `check_warmup` before money rides on it.
     """
-    if not _words(inputs):
+    columns, titles = _words(inputs), _words(outputs) or (name,)
+    if not columns:
         raise InvalidIndicator(f"{name} has no inputs: name the columns that it is computed from, such as close")
-    if not callable(function):
-        return Indicator(
-            name, _of_expression(function, _words(inputs)), _words(inputs), _words(outputs) or (name,), warm_up,
-            source=f"polars: {function}",
-        )  # fmt: skip
-    told = MappingProxyType(dict(parameters))
-    titles = _words(outputs) or (name,)
-    return Indicator(name, function, _words(inputs), titles, warm_up, told, getattr(function, "__name__", "a function"))
+    if isinstance(warm_up, bool) or not isinstance(warm_up, int) or warm_up < 0:
+        raise InvalidIndicator(f"{name}: warm_up is {warm_up!r}, not a number of bars: 0, 1, 2 …")
+    if callable(function):
+        _check_arguments(name, function, len(columns), parameters)
+        told, source = MappingProxyType(dict(parameters)), getattr(function, "__name__", "a function")
+        return Indicator(name, function, columns, titles, warm_up, told, source)
+    if not hasattr(function, "meta"):
+        raise InvalidIndicator(
+            f"{name}: {function!r} is neither a function over columns nor a polars expression, such as pl.col('close')"
+        )
+    wrong = [root for root in function.meta.root_names() if root not in columns]
+    if wrong:
+        raise InvalidIndicator(
+            f"{name}: the expression uses the column {wrong[0]}, which is not among its inputs {', '.join(columns)}"
+            + _hint(wrong[0], columns)
+        )
+    if parameters:
+        raise InvalidIndicator(
+            f"{name}: an expression has no parameter {next(iter(parameters))}; it may have a warm_up"
+        )
+    expression = Expression(name, function, columns)
+    expression.check()
+    return Indicator(name, expression, columns, titles, warm_up, source=f"polars: {function}")
 
 
 def parse_indicators(table: Mapping[str, Any]) -> tuple[Indicator, ...]:
@@ -97,50 +119,74 @@ def parse_indicators(table: Mapping[str, Any]) -> tuple[Indicator, ...]:
 
 def check_suite(suite: Iterable[Indicator], columns: Iterable[str]) -> tuple[Indicator, ...]:
     """Return the suite if each indicator has its inputs before it and each name is given once."""
-    known, suite = set(columns), tuple(suite)
+    known, suite = set(columns), (suite,) if isinstance(suite, str) else tuple(suite)
     for indicator in suite:
-        missing = [name for name in indicator.inputs if name not in known]
+        if not isinstance(indicator, Indicator):
+            raise InvalidIndicator(f"{indicator!r} is no indicator; talib_indicator or own_indicator makes one")
+        missing = list(dict.fromkeys(name for name in indicator.inputs if name not in known))
         if missing:
             raise InvalidIndicator(
                 f"{indicator.name} needs {', '.join(missing)}, which neither bars nor an indicator before it give"
                 + _hint(missing[0], known)
             )
-        twice = [name for name in indicator.outputs if name in known]
-        if twice:
-            raise InvalidIndicator(
-                f"{indicator.name} gives {', '.join(twice)}, which is there already; name it otherwise"
-            )
-        known.update(indicator.outputs)
+        for name in indicator.outputs:
+            if name in known:
+                raise InvalidIndicator(f"{indicator.name} gives {name}, which is there already; name it otherwise")
+            known.add(name)
     return suite
 
 
 def _parse_one(name: str, definition: Any) -> Indicator:
     if not isinstance(definition, Mapping):
         raise InvalidIndicator(f'{name}: write {{}} or a table, such as {{ function = "EMA", timeperiod = 9 }}')
+    if name in _NAMED and not definition:
+        return _NAMED[name]
     if "expression" not in definition:
+        if "name" in definition:
+            raise InvalidIndicator(f"{name}: it has its name before the =; leave name = {definition['name']!r} out")
+        for key in ("inputs", "outputs", "function"):
+            _check_text(name, key, definition.get(key, ""))
         return talib_indicator(name, **definition)
     import polars as pl
 
     unknown = [key for key in definition if key not in ("expression", "warm_up")]
     if unknown:
         raise InvalidIndicator(f"{name}: an expression has no {', '.join(unknown)}; it may have a warm_up")
+    if not isinstance(definition["expression"], str):
+        raise InvalidIndicator(f'{name}: expression is {definition["expression"]!r}, not a text such as "high - low"')
     try:
         expression = pl.sql_expr(definition["expression"])
-    except (pl.exceptions.PolarsError, TypeError) as error:
+    except pl.exceptions.PolarsError as error:
         raise InvalidIndicator(f"{name}: the expression cannot be read: {error}") from error
     inputs = tuple(dict.fromkeys(expression.meta.root_names()))
     return own_indicator(name, expression, inputs=inputs, warm_up=definition.get("warm_up", 0))
 
 
-def _of_expression(expression: pl.Expr, inputs: tuple[str, ...]) -> Function:
-    def compute(*columns: Floats) -> Floats:
-        import polars as pl
+def _check_text(name: str, key: str, value: object) -> None:
+    """Refuse what names neither a function nor columns; columns come as a list too."""
+    is_list = key != "function" and isinstance(value, list) and all(isinstance(one, str) for one in value)
+    if not (isinstance(value, str) or is_list):
+        raise InvalidIndicator(f"{name}: {key} is {value!r}, not a text")
 
-        frame = pl.DataFrame(dict(zip(inputs, columns, strict=True)))
-        values = frame.select(expression.cast(pl.Float64).fill_null(np.nan).alias("value"))["value"]
-        return np.asarray(values.to_numpy())
 
-    return compute
+def _check_arguments(name: str, function: Function, columns: int, parameters: Mapping[str, float]) -> None:
+    """Refuse a function that takes another number of columns, or not these parameters."""
+    try:
+        signature = inspect.signature(function)
+    except (TypeError, ValueError):  # some of C's do not tell
+        return
+    takes_any = any(one.kind is one.VAR_KEYWORD for one in signature.parameters.values())
+    unknown = [one for one in parameters if one not in signature.parameters and not takes_any]
+    if unknown:
+        raise InvalidIndicator(
+            f"{name}: its function has no parameter {unknown[0]}{_hint(unknown[0], signature.parameters)}"
+        )
+    try:
+        signature.bind(*range(columns), **parameters)
+    except TypeError as error:
+        raise InvalidIndicator(
+            f"{name}: its function cannot be called with {columns} columns and {dict(parameters)}: {error}"
+        ) from error
 
 
 def _read_name(name: str) -> tuple[str, dict[str, float]]:
@@ -169,7 +215,8 @@ def _functions() -> frozenset[str]:
 
 def _info(function: str, name: str) -> dict[str, Any]:
     if function not in _functions():
-        raise InvalidIndicator(f"{name}: TA-Lib has no function {function}{_hint(function, _functions())}")
+        hint = _hint(function, _functions()) or "; talib.get_functions() tells all"
+        raise InvalidIndicator(f"{name or 'an indicator'}: TA-Lib has no function {function or 'without a name'}{hint}")
     return dict(_abstract(function).info)
 
 
@@ -179,7 +226,7 @@ def _checked_parameters(name: str, info: Mapping[str, Any], given: Mapping[str, 
     if unknown:
         has = ", ".join(info["parameters"]) or "none"
         raise InvalidIndicator(
-            f"{name}: {info['name']} has no parameter {unknown[0]}{_hint(unknown[0], info['parameters'])}; it has {has}"
+            f"{name}: {info['name']} has no parameter {unknown[0]}; it has {has}{_hint(unknown[0], info['parameters'])}"
         )
     return {one: _typed(name, one, given.get(one, usual), usual) for one, usual in info["parameters"].items()}
 
@@ -187,6 +234,8 @@ def _checked_parameters(name: str, info: Mapping[str, Any], given: Mapping[str, 
 def _typed(name: str, parameter: str, value: object, usual: float) -> float:
     if isinstance(value, bool) or not isinstance(value, int | float):
         raise InvalidIndicator(f"{name}: {parameter} is {value!r}, not a number")
+    if not isfinite(value):
+        raise InvalidIndicator(f"{name}: {parameter} is {value}, not a finite number")
     if isinstance(usual, int) and int(value) != value:
         raise InvalidIndicator(f"{name}: {parameter} is {value}, not a whole number")
     return type(usual)(value)

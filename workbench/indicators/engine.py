@@ -6,19 +6,22 @@ import threading
 from collections import OrderedDict
 from collections.abc import Callable, Hashable, Sequence
 from typing import TYPE_CHECKING, TypeVar
+from uuid import uuid4
 
 import numpy as np
 import numpy.typing as npt
 import pandas as pd
+import talib
 
 from workbench.errors import InvalidBars
 from workbench.indicators.batch import compute, compute_runs
 from workbench.indicators.cache import IndicatorCache, Version
 from workbench.indicators.define import check_suite
+from workbench.indicators.expression import Expression
 from workbench.indicators.frames import Panel, columns_of, panel_of, universe_of, with_columns
 from workbench.indicators.growing import GrowingValues
 from workbench.indicators.incremental import LiveIndicators
-from workbench.indicators.suite import COLUMNS, SUITE, Floats, Indicator
+from workbench.indicators.suite import COLUMNS, SUITE, Floats, Indicator, stochrsi_tradingview
 from workbench.market.bars import COLUMNS as BAR_COLUMNS
 
 if TYPE_CHECKING:
@@ -49,6 +52,9 @@ class IndicatorEngine:
         self.suite = check_suite(suite, BAR_COLUMNS)
         self.cache = cache or IndicatorCache()
         self._load, self._version = load, version
+        identities = [_identity(one) for one in self.suite]
+        self._is_lasting = None not in identities
+        self._identity = talib.__version__, *(one or uuid4().hex for one in identities)
         self._lock = threading.Lock()
         self._growing: OrderedDict[Hashable, GrowingValues] = OrderedDict()
 
@@ -96,16 +102,17 @@ class IndicatorEngine:
     def calculate_indicators_cached(self, symbol: str, timeframe: str, force_refresh: bool = False) -> pd.DataFrame:  # noqa: FBT001, FBT002  as specified
         """Return the stored bars of a symbol with the indicators added, from the cache while the bars are the same.
 
-        Bars that were appended since extend what is there; bars that were revised compute it anew.
+        Bars that were appended since extend what is there; bars that were revised compute it anew. What a Python
+        function gives is kept for this engine only and not on disk: nobody can see whether its code is still the same.
         """
         load, version = self._source()
         now = version(symbol, timeframe)  # before the bars: what comes in between is seen next time
-        key = (symbol, timeframe, self._name())
+        key = (symbol, timeframe, self._identity)
         cached = None if force_refresh else self.cache.get(key, now)
         if cached is not None:
             return cached
         result = self._grown(key, load(symbol, timeframe))
-        self.cache.set(key, result, now)
+        self.cache.set(key, result, now, on_disk=self._is_lasting)
         return result
 
     def _grown(self, key: Hashable, bars: pd.DataFrame) -> pd.DataFrame:
@@ -130,8 +137,18 @@ class IndicatorEngine:
             raise InvalidBars("this engine has no store to load bars from; take the one of workbench.open()")
         return self._load, self._version
 
-    def _name(self) -> str:
-        return "; ".join(map(str, self.suite))
+
+def _identity(indicator: Indicator) -> str | None:
+    """Return what tells a definition from every other one; None for Python code, which may change under its name."""
+    function = indicator.function
+    if isinstance(function, Expression):
+        function = function.identity or ""
+    if function is stochrsi_tradingview:
+        function = "TradingView's StochRSI"
+    if not (isinstance(function, str) and function):
+        return None
+    parameters = sorted(indicator.parameters.items())
+    return repr((indicator.name, function, indicator.inputs, indicator.outputs, parameters))
 
 
 def _calculated(bars: Frame, suite: Sequence[Indicator], names: Sequence[str]) -> Frame:
