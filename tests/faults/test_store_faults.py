@@ -157,7 +157,8 @@ def test_a_write_that_fails_at_any_step_leaves_old_or_new_whole_and_can_be_repea
     with monkeypatch.context() as patch:
         patch.setattr(Path, "open", _fail_at(calls, stop, "open", Path.open))
         patch.setattr(Path, "replace", _fail_at(calls, stop, "replace", Path.replace))
-        patch.setattr(files.os, "fsync", _fail_at(calls, stop, "fsync", os.fsync))
+        for name in ("fsync", "fdatasync"):
+            patch.setattr(files.os, name, _fail_at(calls, stop, "fsync", getattr(os, name, os.fsync)), raising=False)
         with pytest.raises(StoreError, match="could not be written"):
             store.save_bars("AAPL", "1min", bars(20.0))
 

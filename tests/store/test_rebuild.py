@@ -138,6 +138,8 @@ def counted(original):
         return original(*args, **options)
     return call
 Path.replace, Path.unlink, os.fsync = counted(Path.replace), counted(Path.unlink), counted(os.fsync)
+if hasattr(os, "fdatasync"):
+    os.fdatasync = counted(os.fdatasync)
 switched(HistoricalDataManager(sys.argv[1]))
 """
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import random
 import shutil
 import tempfile
@@ -136,7 +137,8 @@ def test_the_order_of_saves_of_different_days_does_not_matter(done: list[Save], 
     assert contents[0] == contents[1]
 
 
-STEPS = ((files.os, "fsync"), (Path, "open"), (Path, "replace"), (Path, "unlink"), (Path, "mkdir"))
+SYNCS = [(files.os, name) for name in ("fsync", "fdatasync") if hasattr(os, name)]
+STEPS = (*SYNCS, (Path, "open"), (Path, "replace"), (Path, "unlink"), (Path, "mkdir"))
 
 
 def states_during(action: Callable[[], object], folder: Path, copies: Path) -> list[Path]:

@@ -24,7 +24,7 @@ def written(temporary: Path) -> Iterator[IO[bytes]]:
         with temporary.open("xb") as file:
             yield file
             file.flush()
-            os.fsync(file.fileno())
+            _sync_content(file)
     except BaseException:
         temporary.unlink(missing_ok=True)
         raise
@@ -58,6 +58,12 @@ def make_folder(folder: Path) -> None:
     make_folder(folder.parent)
     folder.mkdir(exist_ok=True)
     sync_folder(folder.parent)
+
+
+def _sync_content(file: IO[bytes]) -> None:
+    """Make a file's bytes and its size survive a power cut. Its times may follow later, where the system can wait."""
+    sync = getattr(os, "fdatasync", os.fsync)  # Linux has it
+    sync(file.fileno())
 
 
 def sync_folder(folder: Path) -> None:
