@@ -113,6 +113,34 @@ def test_what_is_exported_is_imported_bit_for_bit(tmp_path: Path, kind: Literal[
     )
 
 
+def test_trades_and_midpoints_of_a_symbol_are_exported_into_files_of_their_own_and_come_back_apart(
+    tmp_path: Path,
+) -> None:
+    store, again = HistoricalDataManager(tmp_path / "one"), HistoricalDataManager(tmp_path / "two")
+    (found,) = understand(written(tmp_path, minutes("2026-11-20 14:30")), Layout(MINUTE, "UTC"))
+    store.save_bars("AAPL", "1min", found.bars, source="IB")
+    store.save_bars("AAPL", "1min", found.bars - 0.25, source="IB", what_to_show="MIDPOINT")
+    out = tmp_path / "out"
+
+    for price in ("TRADES", "MIDPOINT"):
+        list(export(store, ["AAPL"], "1min", out, what_to_show=price))
+    for path in find_files(out):
+        (one,) = understand(path, Layout(MINUTE))
+        save(again, one, MINUTE)
+
+    assert [path.name for path in find_files(out)] == ["AAPL_1min-MIDPOINT.parquet", "AAPL_1min.parquet"]
+    for price in ("TRADES", "MIDPOINT"):
+        loaded = [one.load_bars("AAPL", "1min", what_to_show=price) for one in (store, again)]
+        pd.testing.assert_frame_equal(*loaded, check_exact=True)
+
+
+def test_a_file_of_midpoints_is_not_taken_for_trades(tmp_path: Path) -> None:
+    path = written(tmp_path, minutes("2026-11-20 14:30"), "AAPL_1min-MIDPOINT.csv")
+
+    with pytest.raises(InvalidInput, match="holds MIDPOINT, as its name tells, not TRADES"):
+        understand(path, Layout(MINUTE, "UTC", what_to_show="TRADES"))
+
+
 def test_imported_bars_never_mix_with_those_of_another_source(tmp_path: Path) -> None:
     store = HistoricalDataManager(tmp_path / "one")
     (found,) = understand(written(tmp_path, minutes("2026-11-20 14:30")), Layout(MINUTE, "UTC"))

@@ -25,7 +25,9 @@ def import_(
     column: Annotated[list[str] | None, typer.Option(metavar="OURS=THEIRS", help="Which column is which.")] = None,
     symbol: Annotated[str, typer.Option(help="Of all bars; else a column, the folder or the file tells it.")] = "",
     source: Annotated[str, typer.Option(help="Where the bars come from; never mixed with another.")] = "import",
-    what_to_show: Annotated[str, typer.Option(help="TRADES, MIDPOINT, BID or ASK.")] = "TRADES",
+    what_to_show: Annotated[
+        str, typer.Option(help="TRADES, MIDPOINT, BID or ASK; else the file's name, or TRADES.")
+    ] = "",
     extended_hours: Annotated[bool, typer.Option("--extended-hours", help="Before and after hours too.")] = False,
     dry_run: Annotated[bool, typer.Option("--dry-run", help="Show what was understood, and store nothing.")] = False,
 ) -> None:
@@ -37,7 +39,7 @@ def import_(
     from workbench.store.exchange import Layout, find_files, save, understand
     from workbench.store.merge import SaveReport
 
-    layout = Layout(parse_timeframe(timeframe), zone, stamps, _mapped(column or ()), symbol)
+    layout = Layout(parse_timeframe(timeframe), zone, stamps, _mapped(column or ()), symbol, what_to_show)
     total = SaveReport()
     with open_workbench() as desk:
         for file in tqdm(find_files(path), disable=None, unit="file", desc="import"):
@@ -49,7 +51,6 @@ def import_(
                         found,
                         layout.timeframe,
                         source=source,
-                        what_to_show=what_to_show,
                         use_rth=not extended_hours,
                     )
     said = f"{total.added:,} bars added, {total.revised:,} revised, {total.held_back:,} held back for review"

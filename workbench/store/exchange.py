@@ -7,7 +7,7 @@ and whether they are the begin of a bar or its end. What is not said and cannot 
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Literal
 from uuid import uuid4
@@ -18,6 +18,7 @@ import polars as pl
 
 from workbench.errors import InvalidBars, InvalidInput, StoreError, WorkbenchError
 from workbench.market.bars import COLUMNS, REQUIRED, TIMESTAMP, to_table
+from workbench.market.contracts import WHAT_TO_SHOW, check_what_to_show
 from workbench.market.timeframes import Timeframe, parse_timeframe
 from workbench.store.annexes import is_annex, take_annexes, write_annexes
 from workbench.store.files import replacing
@@ -51,6 +52,8 @@ class Layout:
     columns: Mapping[str, str] | None = None
     symbol: str = ""
     """The symbol of all bars; else a column's, a folder's or the file's name."""
+    what_to_show: str = ""
+    """The price of all bars; else the file's name tells it as an export writes it, else they are `TRADES`."""
 
     def __post_init__(self) -> None:
         unknown = [name for name in self.columns or () if name not in _KNOWN]
@@ -60,6 +63,8 @@ class Layout:
             ZoneInfo(self.zone or "UTC")
         except (OSError, ValueError) as error:
             raise InvalidInput(f"{self.zone!r} is no time zone; write America/New_York or UTC") from error
+        if self.what_to_show:
+            check_what_to_show(self.what_to_show)
         if self.timeframe.is_daily and self.stamps == "end":
             raise InvalidInput("a daily bar is known by its session's date, not by its end: leave --stamps end out")
 
@@ -71,12 +76,14 @@ class Understood:
     path: Path
     symbol: str
     bars: pd.DataFrame
+    what_to_show: str = "TRADES"
 
     def __str__(self) -> str:
+        whose = self.symbol if self.what_to_show == "TRADES" else f"{self.symbol} {self.what_to_show}"
         if self.bars.empty:
-            return f"{self.path}: no bars of {self.symbol}"
+            return f"{self.path}: no bars of {whose}"
         first, last, close = self.bars.index[0], self.bars.index[-1], self.bars["close"].iloc[-1]
-        return f"{self.path}: {len(self.bars):,} bars of {self.symbol}, {first} to {last}, last close {close:g}"
+        return f"{self.path}: {len(self.bars):,} bars of {whose}, {first} to {last}, last close {close:g}"
 
 
 def find_files(path: Path) -> list[Path]:
@@ -98,26 +105,27 @@ def understand(path: Path, layout: Layout) -> list[Understood]:
     numbers = {ours: _numbers(path, frame[theirs]) for ours, theirs in names.items() if ours in COLUMNS}
     bars = pd.DataFrame(numbers).set_axis(stamps, axis=0)
     symbols = frame[names[SYMBOL]].cast(pl.String).to_numpy() if SYMBOL in names and not layout.symbol else None
+    named, price = _told_by_name(path, layout)
     if symbols is None:
-        found = [Understood(path, layout.symbol or _named(path, layout.timeframe), bars)]
+        found = [Understood(path, layout.symbol or named, bars, price)]
     else:
         if pd.isna(symbols).any():
             raise InvalidBars(f"{path}, row {int(pd.isna(symbols).argmax())}: no symbol")
-        found = [Understood(path, str(name), rows) for name, rows in bars.groupby(symbols, sort=True)]
+        found = [Understood(path, str(name), rows, price) for name, rows in bars.groupby(symbols, sort=True)]
     return [_checked(one, layout.timeframe) for one in found]
 
 
 def save(
     store: HistoricalDataManager, found: Understood, timeframe: Timeframe, *, source: str = "import",
-    what_to_show: str = "TRADES", use_rth: bool = True,
+    use_rth: bool = True,
 ) -> SaveReport:  # fmt: skip
     """Save the bars of a file, and what goes with it. Raises `SourceMismatch` where the store has another source."""
     refuse_source(store.data_dir, source)
-    key = found.symbol, str(timeframe), what_to_show
+    key = found.symbol, str(timeframe), found.what_to_show
     take_annexes(store, found.path, *key)  # before, so that the door knows the verdicts
     try:
         report = store.save_bars(
-            found.symbol, str(timeframe), found.bars, what_to_show=what_to_show, use_rth=use_rth, source=source
+            found.symbol, str(timeframe), found.bars, what_to_show=found.what_to_show, use_rth=use_rth, source=source
         )
     except InvalidBars as error:
         raise InvalidBars(f"{found.path}: {error}") from error
@@ -132,13 +140,18 @@ def export(
 ) -> Iterator[tuple[Path, int]]:  # fmt: skip
     """Write a file a symbol, `SYMBOL_TIMEFRAME.parquet` or `.csv`, times in UTC; yield each with its number of bars.
 
+    Prices other than trades have theirs in the name: `AAPL_1day-MIDPOINT.csv`.
+
     What the review holds of it, and the record of splits, go into files beside it, without bars.
     """
     for symbol in symbols:
         bars = store.load_bars(symbol, timeframe, start, end, what_to_show=what_to_show)
         if bars.empty:
-            raise StoreError(f"nothing is stored of {symbol} {timeframe} there; see what is with workbench status")
-        name = f"{store.home(symbol).name}_{parse_timeframe(timeframe)}.{kind}"
+            raise StoreError(
+                f"nothing is stored of {symbol} {timeframe} {what_to_show} there; see what is with workbench status"
+            )
+        price = "" if what_to_show == "TRADES" else f"-{what_to_show}"
+        name = f"{store.home(symbol).name}_{parse_timeframe(timeframe)}{price}.{kind}"
         frame = pl.from_arrow(to_table(bars))
         assert isinstance(frame, pl.DataFrame)  # noqa: S101  a table gives a frame
         with replacing(target / name, target / f".{name}-{uuid4().hex}.tmp") as file:
@@ -247,10 +260,19 @@ def _numbers(path: Path, column: pl.Series) -> pd.Series:
     return pd.Series(numbers.to_numpy())
 
 
-def _named(path: Path, timeframe: Timeframe) -> str:
-    """Return the symbol that a file's name tells, or its folder's where the file is named by the timeframe."""
-    stem = path.stem
-    return path.parent.name if stem == str(timeframe) else stem.removesuffix(f"_{timeframe}").upper()
+def _told_by_name(path: Path, layout: Layout) -> tuple[str, str]:
+    """Return the symbol and the price that a file's name tells: `AAPL_1day-MIDPOINT`.
+
+    A file that is named by the timeframe alone has its folder's symbol. Raises `InvalidInput` when the name tells
+    another price than was said.
+    """
+    stem, _, price = path.stem.rpartition("-")
+    if price not in WHAT_TO_SHOW or not stem.endswith(str(layout.timeframe)):
+        stem, price = path.stem, ""
+    if price and layout.what_to_show not in ("", price):
+        raise InvalidInput(f"{path} holds {price}, as its name tells, not {layout.what_to_show}; rename it if not so")
+    symbol = path.parent.name if stem == str(layout.timeframe) else stem.removesuffix(f"_{layout.timeframe}").upper()
+    return symbol.rstrip("_"), layout.what_to_show or price or "TRADES"
 
 
 def _checked(found: Understood, timeframe: Timeframe) -> Understood:
@@ -260,4 +282,4 @@ def _checked(found: Understood, timeframe: Timeframe) -> Understood:
         to_table(bars, timeframe)
     except WorkbenchError as error:
         raise InvalidBars(f"{found.path}, {found.symbol}: {error}") from error
-    return Understood(found.path, found.symbol, bars)
+    return replace(found, bars=bars)
