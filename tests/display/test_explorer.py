@@ -1,14 +1,18 @@
 from __future__ import annotations
 
 import base64
+import math
 import threading
+from itertools import combinations
 
 import pandas as pd
 import pytest
+from matplotlib.colors import to_rgb
 
 from tests.indicators.bars import STAMPS, make_bars, walk
 from workbench.display.charts import price_chart
 from workbench.display.explorer import Explorer
+from workbench.display.theme import THEMES
 from workbench.errors import StoreError
 from workbench.indicators.engine import IndicatorEngine
 from workbench.indicators.join import join_timeframes
@@ -125,3 +129,13 @@ def test_indicators_of_longer_timeframes_are_drawn_beside_those_of_the_bars() ->
 
     drawn = {line.get_gid() for ax in chart.figure.axes for line in ax.get_lines()}
     assert {"rsi", "rsi_1hour", "stoch_k", "stoch_k_1hour"} <= drawn
+
+
+@pytest.mark.parametrize("style", THEMES)
+def test_no_two_lines_of_a_panel_are_close_in_colour(style: str) -> None:
+    theme = THEMES[style]
+    colours = [to_rgb(colour) for colour in (theme.fast, theme.slow, theme.trend[1], *theme.longer)]
+
+    nearest = min(math.dist(one, other) for one, other in combinations(colours, 2))
+
+    assert nearest > 0.25  # what was taken for one another lay at 0.22

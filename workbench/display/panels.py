@@ -167,22 +167,21 @@ def draw_atr(ax: Axes, canvas: Canvas) -> None:
     ax.yaxis.set_major_locator(MaxNLocator(3, prune="both"))
 
 
-def _line(ax: Axes, canvas: Canvas, column: str, label: str, colour: str, *, decimals: int) -> None:
+def _line(ax: Axes, canvas: Canvas, column: str, label: str, colour: str, *, decimals: int, style: str = "-") -> None:
     """Draw a column as a line; its label in the legend ends with the last value."""
     values = canvas.values(column)
     if np.isfinite(values[-1]):
         label = f"{label}  {values[-1]:,.{decimals}f}".replace("-", MINUS)
     at, bridged = canvas.axis.bridged(values)
-    ax.plot(at, bridged, color=colour, label=label, gid=column, zorder=5)
+    ax.plot(at, bridged, color=colour, linestyle=style, label=label, gid=column, zorder=5)
 
 
 def _longer(ax: Axes, canvas: Canvas, column: str, label: str) -> None:
     """Draw the same indicator of longer timeframes, where `join_timeframes` has put them beside."""
     joined = [name for name in TIMEFRAMES if f"{column}_{name}" in canvas.bars]
-    colours = (canvas.theme.trend[2], canvas.theme.band, canvas.theme.trend[0])
-    for number, name in enumerate(joined):
-        colour = colours[number % len(colours)]
-        _line(ax, canvas, f"{column}_{name}", f"{label} {name}", colour, decimals=1)
+    looks = [(colour, style) for style in ("-", "--", ":") for colour in canvas.theme.longer]
+    for name, (colour, style) in zip(joined, looks, strict=False):
+        _line(ax, canvas, f"{column}_{name}", f"{label} {name}", colour, decimals=1, style=style)
 
 
 def _fit(ax: Axes, canvas: Canvas, *columns: str) -> None:

@@ -25,6 +25,7 @@ class Theme:
     fast: str
     slow: str
     trend: tuple[str, str, str]
+    longer: tuple[str, str, str]
     warning: str
 
     @property
@@ -79,6 +80,7 @@ THEMES: Mapping[str, Theme] = {
         fast="#2962c9",
         slow="#e07b1f",
         trend=("#b8860b", "#8e44ad", "#4a5568"),
+        longer=("#4a5568", "#12907f", "#d6336c"),
         warning="#b45309",
     ),
     "dark": Theme(
@@ -93,6 +95,7 @@ THEMES: Mapping[str, Theme] = {
         fast="#6ea2ff",
         slow="#f5a04c",
         trend=("#e3b341", "#c084fc", "#a8b3c7"),
+        longer=("#a8b3c7", "#2fb8a6", "#f472b6"),
         warning="#f5b54c",
     ),
 }
