@@ -232,7 +232,6 @@ def test_threads_share_an_engine_while_bars_are_appended_and_revised(tmp_path: P
             same = [state for state in range(least, most + 1) if values.equals(expected[state])]
             assert same, f"what was read between states {least} and {most} is of neither"
             seen.append(same[-1])
-            states.advance()
         return seen
 
     with ThreadPoolExecutor(8) as threads:
@@ -252,14 +251,17 @@ class _States:
                 bars.iloc[100, bars.columns.get_loc("close")] += 0.25
             self.all.append(bars)
 
-    def advance(self) -> None:
+    def load(self) -> pd.DataFrame:
+        """Return the bars as they are; as they are returned, they change."""
+        bars = self.all[self.at]
         with self._lock:
             self.at = min(self.at + 1, len(self.all) - 1)
+        return bars
 
 
 def _engine_over_states(folder: Path) -> tuple[IndicatorEngine, _States]:
     states = _States()
     engine = IndicatorEngine(
-        load=lambda *_: states.all[states.at], version=lambda *_: states.at, cache=IndicatorCache(folder=folder)
+        load=lambda *_: states.load(), version=lambda *_: states.at, cache=IndicatorCache(folder=folder)
     )
     return engine, states
