@@ -25,9 +25,11 @@ from tests.store.made_up import (
     starts,
     without,
 )
+from workbench.errors import InvalidInput
 from workbench.market.coverage import Interval
 from workbench.market.timeframes import parse_timeframe
 from workbench.store.historical import HistoricalDataManager
+from workbench.store.quiet import accept_quiet, without_bars
 from workbench.store.verdict import judge
 
 # -- missing
@@ -103,7 +105,58 @@ def test_a_piece_of_five_minutes_may_be_a_halt_and_less_is_missing(
 
     assert found.kind == kind
     if kind == "pause":
-        assert found.what.startswith("2026-03-04 10:05 to 10:10: no bars, and IB was asked")
+        assert found.what.startswith("2026-03-04 10:05 to 10:10: no bars, though the time is covered")
+
+
+def test_a_halt_that_was_accepted_is_told_no_more_and_a_bar_that_comes_after_all_is_stored(
+    store: HistoricalDataManager,
+) -> None:
+    bars, whole = minutes("2026-03-02", 6), "2026-03-09"
+    begin = datetime(2026, 3, 4, 15, 5, tzinfo=UTC)
+    covers = Interval(bars.index[0].to_pydatetime(), bars.index[-1].to_pydatetime() + timedelta(minutes=1))
+    save(store, without(bars, begin, begin + timedelta(minutes=6)), "1min", covers=covers)
+    (pause,) = check(store, as_of=datetime(2026, 3, 9, 23, tzinfo=UTC))
+    assert pause.step.endswith("workbench review KO -t 1min --at 2026-03-04T15:05:00Z --accept")
+
+    for _ in range(2):  # twice is once
+        assert without_bars(store, "KO", "1min", [begin], what_to_show="TRADES") == [begin]
+        assert accept_quiet(store, "KO", "1min", begin) == pause.interval
+
+    assert check(store, as_of=datetime(2026, 3, 9, 23, tzinfo=UTC)) == ()
+    assert len(store.review.of("KO", "1min", "TRADES")) == 6
+    save(store, bars, "1min", covers=covers)
+    assert len(store.load_bars("KO", "1min", end=whole)) == len(bars[bars.index < whole])
+
+
+@pytest.mark.parametrize(
+    ("start", "says"),
+    [
+        (datetime(2026, 3, 4, 15, 5, tzinfo=UTC), "a bar of KO 1min starts at"),
+        (datetime(2026, 3, 4, 15, 5, 30, tzinfo=UTC), "no bar of KO 1min can start at"),
+        (datetime(2026, 3, 7, 15, 5, tzinfo=UTC), "no bar of KO 1min can start at"),
+        (datetime(2026, 3, 11, 15, 5, tzinfo=UTC), "is not covered in KO 1min: backfill it first"),
+    ],
+)
+def test_only_what_is_covered_and_has_no_bar_can_be_accepted_as_quiet(
+    store: HistoricalDataManager, start: datetime, says: str
+) -> None:
+    bars = minutes("2026-03-02", 6)
+    save(store, bars, "1min", covers=Interval(bars.index[0], bars.index[-1] + timedelta(minutes=1)))
+
+    with pytest.raises(InvalidInput, match=says):
+        accept_quiet(store, "KO", "1min", start)
+    assert store.review.load().empty
+
+
+def test_days_of_a_halt_are_accepted_up_to_the_next_bar(store: HistoricalDataManager) -> None:
+    days = longer(quarters(), "1day")
+    gone = days.index[4:8]  # over a weekend
+    save(store, days.drop(gone), "1day", covers=Interval(BEGIN, END))
+    (missing,) = check(store)
+
+    accept_quiet(store, "KO", "1day", missing.begin)
+
+    assert check(store) == ()
 
 
 def test_in_a_market_wide_halt_nothing_is_expected_and_minutes_beside_it_are(store: HistoricalDataManager) -> None:

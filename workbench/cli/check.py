@@ -64,6 +64,8 @@ REVIEW_EXAMPLES = """Example: `workbench review`
 They are true: `workbench review AAPL -t 1day --accept`
 
 One of them is a bad print: `workbench review AAPL -t 15min --at 2026-11-20T15:30Z --drop`
+
+It was a halt, there are no bars: `workbench review AAPL -t 1min --at 2026-11-20T15:05Z --accept`
 """
 
 
@@ -83,11 +85,13 @@ def review(
     """Show the bars that were held back at the door, and decide about them.
 
     A bar that sticks out of those beside it, or lies outside of its session, is held back and not stored. Its time
-    stays a gap, so the next backfill asks for it again; one that comes back otherwise needs no decision.
+    stays a gap, so the next backfill asks for it again; one that comes back otherwise needs no decision. To accept a
+    time at which no bar starts, as a check tells it, is to say that nobody traded from there to the next bar.
     """
     from workbench.app import open_workbench
     from workbench.market.sessions import parse_bound
     from workbench.market.timeframes import parse_timeframe
+    from workbench.store.quiet import accept_quiet, without_bars
     from workbench.store.verdict import judge
 
     if accept and drop:
@@ -100,8 +104,14 @@ def review(
             raise InvalidInput("say whose bars: workbench review AAPL -t 1day --accept")
         starts = [parse_bound(text, parse_timeframe(timeframe)) for text in at or ()]
         verdict: Verdict = "accepted" if accept else "dropped"
-        count = judge(desk.store, symbol, timeframe, verdict, starts=starts, what_to_show=what_to_show)
-    typer.echo(f"{count} {'bar' if count == 1 else 'bars'} of {symbol} {timeframe} {verdict}")
+        quiet = without_bars(desk.store, symbol, timeframe, starts, what_to_show=what_to_show) if accept else []
+        for start in quiet:
+            span = accept_quiet(desk.store, symbol, timeframe, start, what_to_show=what_to_show)
+            typer.echo(f"{symbol} {timeframe}: accepted that there are no bars in {span}")
+        starts = [start for start in starts if start not in quiet]
+        if starts or not quiet:
+            count = judge(desk.store, symbol, timeframe, verdict, starts=starts, what_to_show=what_to_show)
+            typer.echo(f"{count} {'bar' if count == 1 else 'bars'} of {symbol} {timeframe} {verdict}")
 
 
 def _print_findings(report: QualityReport) -> None:
@@ -124,7 +134,7 @@ def _print_waiting(rows: pd.DataFrame, symbol: str, timeframe: str) -> None:
     from rich.box import SIMPLE_HEAD
     from rich.console import Console
     from rich.markup import escape
-    from rich.table import Table
+    from rich.table import Column, Table
 
     waiting = rows[rows["judgement"] == "held back"]
     waiting = waiting[(waiting["symbol"] == symbol) | (not symbol)]
@@ -132,10 +142,13 @@ def _print_waiting(rows: pd.DataFrame, symbol: str, timeframe: str) -> None:
     if waiting.empty:
         typer.echo("No bars are held back.")
         return
-    table = Table("symbol", "timeframe", "start (UTC)", "open", "high", "low", "close", "why", box=SIMPLE_HEAD)
+    whole = [Column(name, no_wrap=True) for name in ("series", "start (UTC)")]  # what --at takes is never cut
+    table = Table(*whole, "open", "high", "low", "close", "why", box=SIMPLE_HEAD, padding=(0, 1, 0, 0))
     for _, row in waiting.iterrows():
         prices = [f"{row[name]:g}" for name in ("open", "high", "low", "close")]
-        start = f"{row['timestamp']:%Y-%m-%dT%H:%M:%SZ}"
-        table.add_row(row["symbol"], row["timeframe"], start, *prices, escape(row["reason"]))
+        is_daily = row["timeframe"] == "1day"
+        start = f"{row['timestamp']:%Y-%m-%d}" if is_daily else f"{row['timestamp']:%Y-%m-%dT%H:%M:%SZ}"
+        price = "" if row["what_to_show"] == "TRADES" else f" {row['what_to_show']}"
+        table.add_row(f"{row['symbol']} {row['timeframe']}{price}", start, *prices, escape(row["reason"]))
     Console().print(table)
     typer.echo("Decide: workbench review SYMBOL -t TIMEFRAME --accept, or --drop; --at START for one of them.")

@@ -171,15 +171,18 @@ class HistoricalDataManager:
         """Return the stored bars of many symbols as one lazy polars frame with a column `symbol`.
 
         Symbols of which nothing is stored are left out; with none at all, `StoreError`. All of them are read once, to
-        verify their checksums; polars reads the files when the frame is collected, and fails when months were folded in
-        between. Raises `CorruptPart`.
+        verify their checksums: `CorruptPart` is raised here. polars reads the files when the frame is collected, and
+        not as of one instant: what was saved since may be in it, and where months were folded or a file was damaged
+        since, it fails with an error of polars' own. Scan again then; `load_many` has neither weakness.
         """
         from workbench.store import many
 
         chosen = as_names(symbols)
+        if not chosen:
+            raise InvalidInput("no symbols were named")
         scanned = many.scan(self._several(chosen, timeframe, what_to_show))
         if scanned is None:
-            raise StoreError(f"nothing is stored of {', '.join(chosen) or 'no symbols'} at {timeframe}; backfill first")
+            raise StoreError(f"nothing is stored of {', '.join(chosen)} at {timeframe}; backfill first")
         return scanned
 
     def panel(

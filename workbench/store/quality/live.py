@@ -47,9 +47,7 @@ def find_differences(
         if row.provisional:
             yield from _tell_provisional(store, session, row)
         elif row.far + row.extra > _FAR * max(row.bars, 1):
-            what = (
-                f"{row.far} of {row.bars} bars of {row.session} were built far from history; {row.extra} not in it"
-            )
+            what = f"{row.far} of {row.bars} bars of {row.session} were built far from history; {row.extra} not in it"
             yield _finding(session, row, "built otherwise", what, "final bars are stored; look at the recorder's log")
 
 

@@ -4,7 +4,8 @@ Quiet minutes are no defect, so what is likely is read from the series itself: a
 its other sessions does not pause for two of them, and one that trades every third minute does not pause for hours.
 
 A piece of several bars and at least five minutes is told as a *pause*: a halt looks so. Scattered bars,
-shorter pieces and whole sessions are told as missing. In a market-wide halt nothing is expected.
+shorter pieces and whole sessions are told as missing. In a market-wide halt nothing is expected, and what was accepted
+as quiet is told no more.
 """
 
 from __future__ import annotations
@@ -12,6 +13,7 @@ from __future__ import annotations
 import math
 from collections.abc import Iterator
 from dataclasses import dataclass
+from datetime import datetime
 
 import numpy as np
 
@@ -33,6 +35,8 @@ _PRIOR = 0.05
 """Missing bars that are assumed where none was ever missing."""
 _SHORTEST_HALT_S = 300
 """What limit-up and limit-down stop a stock for, at least."""
+_SHOWN = 4
+"""How many times of a finding are told."""
 _LONG = 0.05
 """A pause is long from this share of a session on, and when it is three times as long as is usual."""
 
@@ -200,20 +204,27 @@ def _longest(missing: np.ndarray) -> tuple[int, int]:
 def _tell(subject: Subject, book: Attendance, row: int, gone: np.ndarray) -> Finding:
     _, begins, _ = session_calendar(use_rth=True).edges(book.numbers[row : row + 1])
     starts = [moment_of(begins[0] + book.offsets[place]) for place in gone]
-    shown = ", ".join(subject.tell(start)[-5:] for start in starts[:4])
-    more = f" and {len(starts) - 4} more" if len(starts) > 4 else ""
+    shown = ", ".join(subject.tell(start)[-5:] for start in starts[:_SHOWN])
+    more = f" and {len(starts) - _SHOWN} more" if len(starts) > _SHOWN else ""
     if _is_pause(subject, int(book.sizes[row]), gone):
         what = (
-            f"{subject.tell(starts[0])} to {subject.tell(subject.end(starts[-1]))[-5:]}: no bars, and IB was asked; "
-            "other sessions have them"
+            f"{subject.tell(starts[0])} to {subject.tell(subject.end(starts[-1]))[-5:]}: no bars, though the time is "
+            "covered; other sessions have them, so it was a halt or they were lost"
         )
-        step = "a halt does so; if IB tells the same once more (--fix), take it for one"
-        return subject.finding("pause", starts[0], subject.end(starts[-1]), what, step)
+        return subject.finding("pause", starts[0], subject.end(starts[-1]), what, _step(subject, starts[:1]))
     what = (
         f"{subject.tell(starts[0])[:10]} lacks {len(starts)} of {book.sizes[row]} bars ({shown}{more}); "
         "other sessions have them"
     )
-    return subject.finding("missing", starts[0], subject.end(starts[-1]), what, "fetch it again: --fix")
+    firsts = [start for start, before in zip(starts, [-2, *gone[:-1] - gone[1:]], strict=True) if before != -1]
+    return subject.finding("missing", starts[0], subject.end(starts[-1]), what, _step(subject, firsts))
+
+
+def _step(subject: Subject, firsts: list[datetime]) -> str:
+    """Return what to do about bars that are not there, in pieces that begin at these starts."""
+    at = " ".join(f"--at {subject.stamp(start)}" for start in firsts[:_SHOWN])
+    more = ", and so on" if len(firsts) > _SHOWN else ""
+    return f"fetch it again: --fix; when it stays and is true: workbench review {subject.key} {at} --accept{more}"
 
 
 def _is_pause(subject: Subject, size: int, gone: np.ndarray) -> bool:
@@ -234,4 +245,4 @@ def _missing_days(subject: Subject) -> Iterator[Finding]:
         begin, last = moment_of(labels[first]), moment_of(labels[after - 1])
         days = "1 session has" if after - first == 1 else f"{after - first} sessions have"
         what = f"{days} no bar, {subject.tell(begin)} to {subject.tell(last)}"
-        yield subject.finding("missing", begin, subject.end(last), what, "fetch it again: --fix; or it was a halt")
+        yield subject.finding("missing", begin, subject.end(last), what, _step(subject, [begin]))
