@@ -244,6 +244,25 @@ def test_indicators_of_the_settings_join_the_suite_and_are_cached(settings: Sett
         _ = wb.open(settings=settings.model_copy(update={"indicators": {"ena_9": {}}})).indicators
 
 
+@pytest.mark.parametrize(
+    ("line", "told"),
+    [
+        ("ena_9 = {}", "indicators: ena_9: .*did you mean EMA"),
+        ('fast = { function = "EMA", timeperoid = 9 }', "did you mean timeperiod"),
+        ('spread = { expression = "hgih - low" }', "did you mean high"),
+        ("sma_20 = {}", "there already"),
+    ],
+)
+def test_a_wrong_indicator_is_refused_as_soon_as_the_settings_are_read(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, line: str, told: str
+) -> None:
+    (tmp_path / "workbench.toml").write_text(f"[indicators]\n{line}\n")
+    monkeypatch.chdir(tmp_path)
+
+    with pytest.raises(InvalidSettings, match=told):
+        wb.open()
+
+
 def test_a_relative_database_is_the_projects_wherever_a_kernel_works(
     settings: Settings, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

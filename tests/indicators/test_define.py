@@ -14,7 +14,7 @@ from workbench.errors import InvalidIndicator
 from workbench.indicators.checks import check_lookahead, check_warmup
 from workbench.indicators.define import check_suite, own_indicator, parse_indicators, talib_indicator
 from workbench.indicators.engine import IndicatorEngine
-from workbench.indicators.suite import STOCH_RSI_TRADINGVIEW, SUITE
+from workbench.indicators.suite import STOCH_RSI_TRADINGVIEW, SUITE, Indicator
 
 
 @pytest.mark.parametrize(
@@ -113,6 +113,13 @@ def test_an_expression_of_polars_is_an_indicator() -> None:
     values = IndicatorEngine([gap]).calculate(bars)["gap"]
 
     np.testing.assert_allclose(values, bars["open"] / bars["close"].shift(1) - 1, rtol=1e-15)
+
+
+def test_an_unknown_parameter_of_a_definition_made_by_hand_is_not_ignored() -> None:
+    wrong = Indicator("x", "SMA", ("close",), ("x",), 4, {"timeperoid": 5})
+
+    with pytest.raises(InvalidIndicator, match="SMA has timeperiod"):
+        IndicatorEngine([wrong]).calculate(HARD["a walk"])
 
 
 def test_tradingviews_stochrsi_has_a_name_in_the_settings() -> None:

@@ -8,13 +8,13 @@ from __future__ import annotations
 
 import inspect
 from collections.abc import Callable, Mapping, Sequence
-from functools import cache, partial
+from functools import cache
 from itertools import pairwise
 from typing import Any
 
 import numpy as np
 import numpy.typing as npt
-from talib import _ta_lib
+from talib import _ta_lib, abstract
 
 from workbench.errors import InvalidIndicator
 from workbench.indicators.suite import Floats, Indicator
@@ -85,11 +85,15 @@ def _first_of(columns: Sequence[Floats]) -> int:
 
 def _talib(indicator: Indicator, inputs: Sequence[Runs], begins: Sequence[int]) -> Sequence[Runs]:
     """Return the outputs of TA-Lib over runs, whose inputs all have values from row `begins` on."""
-    function = _bare(indicator)
-    made = [
-        function(*columns) if len(columns[0]) - begin > indicator.warm_up else _nothing(indicator, len(columns[0]))
-        for begin, *columns in zip(begins, *inputs, strict=True)
-    ]
+    function, chosen = _bare(indicator)
+    if all(len(run) - begin > indicator.warm_up for run, begin in zip(inputs[0], begins, strict=True)):
+        made = [function(*columns, *chosen) for columns in zip(*inputs, strict=True)]
+    else:
+        made = [
+            function(*columns, *chosen) if len(columns[0]) - begin > indicator.warm_up
+            else _nothing(indicator, len(columns[0]))
+            for begin, *columns in zip(begins, *inputs, strict=True)
+        ]  # fmt: skip
     outputs = [made] if len(indicator.outputs) == 1 else _by_output(made)
     return [_as_floats(runs, begins, indicator.warm_up) for runs in outputs]
 
@@ -98,13 +102,13 @@ def _one_by_one(indicator: Indicator, inputs: Sequence[Floats]) -> list[Floats]:
     """Return the outputs of one indicator over one run, whose inputs may lack values anywhere."""
     if not isinstance(indicator.function, str):
         return own_values(indicator, inputs)
-    function, rows = _bare(indicator), len(inputs[0])
+    (function, chosen), rows = _bare(indicator), len(inputs[0])
     outputs = [np.full(rows, np.nan) for _ in indicator.outputs]
     for begin, end in _stretches(~lacking(inputs)):
         first = begin + indicator.warm_up
         if end <= first:
             continue
-        result = function(*(column[begin:end] for column in inputs))
+        result = function(*(column[begin:end] for column in inputs), *chosen)
         for output, values in zip(outputs, result if isinstance(result, tuple) else (result,), strict=True):
             output[first:end] = values[indicator.warm_up :]
     return outputs
@@ -126,9 +130,19 @@ def _nothing(indicator: Indicator, rows: int) -> Any:
     return columns if len(columns) > 1 else columns[0]
 
 
-def _bare(indicator: Indicator) -> Callable[..., Any]:
-    """Return TA-Lib's function with its parameters."""
-    return partial(_unwrapped(str(indicator.function)), **indicator.parameters)
+def _bare(indicator: Indicator) -> tuple[Callable[..., Any], tuple[float, ...]]:
+    """Return TA-Lib's function, and its parameters by their places: names would take as long as a short column."""
+    function = str(indicator.function)
+    given, known = indicator.parameters, _parameters(function)
+    if not given.keys() <= known.keys():
+        raise InvalidIndicator(f"{indicator.name}: {function} has {', '.join(known)}; see talib_indicator")
+    return _unwrapped(function), tuple(given.get(name, usual) for name, usual in known.items())
+
+
+@cache
+def _parameters(function: str) -> dict[str, float]:
+    """Return the parameters of a function of TA-Lib and their usual values, in its order."""
+    return dict(abstract.Function(function).info["parameters"])  # type: ignore[attr-defined]
 
 
 @cache
