@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 from tests.indicators.bars import HARD
-from workbench.errors import InvalidBars
+from workbench.errors import InvalidBars, InvalidInput
 from workbench.indicators.checks import check_lookahead, check_warmup
 from workbench.indicators.define import own_indicator, talib_indicator
 from workbench.indicators.suite import SUITE
@@ -85,3 +85,25 @@ def test_a_wrong_statement_is_found() -> None:
 
     assert not report
     assert "after 7 bars (stated: 3)" in str(report)
+
+
+@pytest.mark.parametrize(
+    ("check", "told"),
+    [
+        (lambda: check_lookahead(talib_indicator("adx_14"), BARS, cuts=0), "cuts is 0: .* nothing is compared"),
+        (lambda: check_lookahead([], BARS), "no indicator is given"),
+        (lambda: check_lookahead("adx_14", BARS), "'adx_14' is no indicator"),
+        (lambda: check_warmup(talib_indicator("adx_14"), BARS, tolerance=-1), "tolerance is -1"),
+        (lambda: check_warmup(talib_indicator("adx_14"), BARS, tolerance=float("nan")), "tolerance is nan"),
+    ],
+)
+def test_what_would_prove_nothing_is_refused(check, told: str) -> None:  # type: ignore[no-untyped-def]
+    with pytest.raises(InvalidInput, match=told):
+        check()
+
+
+def test_an_indicator_without_a_value_is_told() -> None:
+    report = check_warmup(talib_indicator("adx_14"), BARS[:20])
+
+    assert not report
+    assert str(report) == "adx_14 has no value over 20 bars (stated: the first one after 27)"

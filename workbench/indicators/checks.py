@@ -9,7 +9,7 @@ import numpy as np
 import numpy.typing as npt
 import pandas as pd
 
-from workbench.errors import InvalidBars
+from workbench.errors import InvalidBars, InvalidInput
 from workbench.indicators.batch import compute
 from workbench.indicators.define import check_suite
 from workbench.indicators.frames import columns_of, place_of
@@ -59,6 +59,8 @@ class WarmupReport:
         return self.stated == self.first_value and self.stable_after is not None
 
     def __str__(self) -> str:
+        if self.first_value is None:
+            return f"{self.indicator} has no value over {self.bars} bars (stated: the first one after {self.stated})"
         first = f"{self.indicator} has its first value after {self.first_value} bars (stated: {self.stated})"
         if self.stable_after is None:
             return (
@@ -78,6 +80,8 @@ def check_lookahead(
     means to 1e-12, relative. Raises `InvalidBars` for too few bars to prove it.
     """
     suite, columns = _prepared(indicator, bars)
+    if cuts < 1:
+        raise InvalidInput(f"cuts is {cuts}: without a single one nothing is compared")
     rows, changed = len(bars), dict[str, object]()
     begin = max(_FEWEST, _stated(suite) + 1)  # with fewer bars there is nothing to compare
     if rows <= begin:
@@ -101,6 +105,8 @@ def check_warmup(
     `tolerance` is relative to the value, or absolute below 1. Windows are tried in steps of five percent.
     """
     suite, columns = _prepared(indicator, bars)
+    if not tolerance >= 0:
+        raise InvalidInput(f"tolerance is {tolerance}; it is 0 or above, such as 1e-6")
     last, rows = suite[-1], len(bars)
     whole = compute(suite, columns)
     first = [_first(whole[output]) for output in last.outputs]
@@ -117,7 +123,9 @@ def check_warmup(
 def _prepared(
     indicator: Indicator | Sequence[Indicator], bars: pd.DataFrame
 ) -> tuple[tuple[Indicator, ...], dict[str, Floats]]:
-    suite = (indicator,) if isinstance(indicator, Indicator) else tuple(indicator)
+    suite = (indicator,) if isinstance(indicator, Indicator | str) else tuple(indicator)
+    if not suite:
+        raise InvalidInput("no indicator is given")
     return check_suite(suite, bars.columns), columns_of(bars, suite)
 
 

@@ -117,9 +117,9 @@ def parse_indicators(table: Mapping[str, Any]) -> tuple[Indicator, ...]:
     return tuple(_parse_one(name, definition) for name, definition in table.items())
 
 
-def check_suite(suite: Iterable[Indicator], columns: Iterable[str]) -> tuple[Indicator, ...]:
+def check_suite(suite: Iterable[Indicator] | Indicator, columns: Iterable[str]) -> tuple[Indicator, ...]:
     """Return the suite if each indicator has its inputs before it and each name is given once."""
-    known, suite = set(columns), (suite,) if isinstance(suite, str) else tuple(suite)
+    known, suite = set(columns), (suite,) if isinstance(suite, str | Indicator) else tuple(suite)
     for indicator in suite:
         if not isinstance(indicator, Indicator):
             raise InvalidIndicator(f"{indicator!r} is no indicator; talib_indicator or own_indicator makes one")
