@@ -126,6 +126,7 @@ def test_bars_that_were_held_back_are_listed_and_decided(filled: Path) -> None:
         (("check", "-t", "15mins"), "did you mean 15min?"),
         (("check", "--since", "yesterday"), "'yesterday' is no date"),
         (("review", "--accept"), "say whose bars"),
+        (("check", "-t", "5sec"), "nothing of that is stored in data/demo/historical, so nothing was checked"),
     ],
 )
 def test_bad_input_is_one_clear_error(filled: Path, arguments: tuple[str, ...], said: str) -> None:

@@ -54,6 +54,10 @@ def check(
             for fetched in desk.repair(report, progress=looking):
                 typer.echo(fetched)
             report = desk.check(symbols or (), timeframe or (), since=since, as_of=as_of, progress=looking)
+        if not report.checked:
+            raise InvalidInput(
+                f"nothing of that is stored in {desk.store.data_dir}, so nothing was checked; backfill first"
+            )
         _print_findings(report)
     if not report.is_clean:
         raise typer.Exit(FAILED)
@@ -81,6 +85,7 @@ def review(
     accept: Annotated[bool, typer.Option("--accept", help="They are true: store them.")] = False,
     drop: Annotated[bool, typer.Option("--drop", help="They are wrong: leave them out, and do without.")] = False,
     what_to_show: Annotated[str, typer.Option(help="TRADES, MIDPOINT, BID or ASK.")] = "TRADES",
+    gateway: GatewayOption = "",
 ) -> None:
     """Show the bars that were held back at the door, and decide about them.
 
@@ -96,7 +101,7 @@ def review(
 
     if accept and drop:
         raise InvalidInput("a bar is accepted or dropped, not both")
-    with open_workbench() as desk:
+    with open_workbench(gateway) as desk:
         if not (accept or drop):
             _print_waiting(desk.store.review.load(), symbol, timeframe)
             return

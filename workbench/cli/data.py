@@ -106,6 +106,7 @@ def status(
     check: Annotated[
         bool, typer.Option("--check", help="For monitoring: only say what is wrong with the scheduler; 1 if anything.")
     ] = False,
+    gateway: GatewayOption = "",
 ) -> None:
     """Show the settings in force and what is stored."""
     from workbench.app import open_workbench
@@ -114,7 +115,7 @@ def status(
     if check:
         _check_scheduler(load_settings().market_dir)
         return
-    with open_workbench() as desk:
+    with open_workbench(gateway) as desk:
         settings = desk.settings
         ib = settings.ib
         where = "built-in gateway" if settings.uses_built_in_gateway else f"{ib.host or '127.0.0.1'}:{ib.port or 7497}"

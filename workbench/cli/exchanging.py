@@ -7,7 +7,7 @@ from typing import Annotated, Literal
 
 import typer
 
-from workbench.cli.base import app
+from workbench.cli.base import GatewayOption, app
 from workbench.errors import InvalidInput
 
 
@@ -30,6 +30,7 @@ def import_(
     ] = "",
     extended_hours: Annotated[bool, typer.Option("--extended-hours", help="Before and after hours too.")] = False,
     dry_run: Annotated[bool, typer.Option("--dry-run", help="Show what was understood, and store nothing.")] = False,
+    gateway: GatewayOption = "",
 ) -> None:
     """Store bars from CSV and parquet files. A data folder that holds IB's bars takes none: choose another."""
     from tqdm import tqdm
@@ -41,7 +42,7 @@ def import_(
 
     layout = Layout(parse_timeframe(timeframe), zone, stamps, _mapped(column or ()), symbol, what_to_show)
     total = SaveReport()
-    with open_workbench() as desk:
+    with open_workbench(gateway) as desk:
         for file in tqdm(find_files(path), disable=None, unit="file", desc="import"):
             for found in understand(file, layout):
                 tqdm.write(str(found))
@@ -67,6 +68,7 @@ def export(
     since: Annotated[str | None, typer.Option(help="First date; else all.")] = None,
     until: Annotated[str | None, typer.Option(help="Date before which to end.")] = None,
     what_to_show: Annotated[str, typer.Option(help="TRADES, MIDPOINT, BID or ASK.")] = "TRADES",
+    gateway: GatewayOption = "",
 ) -> None:
     """Write stored bars to a file a symbol; times are the bars' starts in UTC."""
     from tqdm import tqdm
@@ -74,7 +76,7 @@ def export(
     from workbench.app import open_workbench
     from workbench.store.exchange import export as write
 
-    with open_workbench() as desk:
+    with open_workbench(gateway) as desk:
         files = write(
             desk.store, symbols, timeframe, to, start=since, end=until, kind=format, what_to_show=what_to_show
         )

@@ -31,14 +31,16 @@ def rebuild(
 
 
 @app.command(epilog="Example: `workbench backup /mnt/backup/bars`")
-def backup(target: Annotated[Path, typer.Argument(help="A folder outside of the store.")]) -> None:
+def backup(
+    target: Annotated[Path, typer.Argument(help="A folder outside of the store.")], *, gateway: GatewayOption = ""
+) -> None:
     """Copy the store into a folder, and verify it; what is there from an earlier backup is not copied again."""
     from tqdm import tqdm
 
     from workbench.app import open_workbench
     from workbench.store.backup import backup as copy
 
-    with open_workbench() as desk, tqdm(disable=None, unit="symbol", desc="backup", total=0) as bar:
+    with open_workbench(gateway) as desk, tqdm(disable=None, unit="symbol", desc="backup", total=0) as bar:
 
         def on_symbol(done: int, total: int) -> None:
             bar.total = total
@@ -49,12 +51,14 @@ def backup(target: Annotated[Path, typer.Argument(help="A folder outside of the 
 
 
 @app.command(epilog="Example: `workbench restore /mnt/backup/bars`")
-def restore(source: Annotated[Path, typer.Argument(help="The folder of a backup.")]) -> None:
+def restore(
+    source: Annotated[Path, typer.Argument(help="The folder of a backup.")], *, gateway: GatewayOption = ""
+) -> None:
     """Make the store of a backup, after verifying every file; refused where a store is already."""
     from workbench.app import open_workbench
     from workbench.store.backup import restore as copy_back
 
-    with open_workbench() as desk:
+    with open_workbench(gateway) as desk:
         typer.echo(copy_back(source, desk.store.data_dir))
         desk.store.reindex()
 
@@ -66,6 +70,7 @@ def drop(
     *,
     older_than: Annotated[str, typer.Option("--older-than", metavar="AGE", help="90d, 12w or 2y.")],
     yes: Annotated[bool, typer.Option("--yes", help="Do not ask.")] = False,
+    gateway: GatewayOption = "",
 ) -> None:
     """Let the old bars of a timeframe go. IB keeps bars up to 30 seconds for six months: it may not have them again."""
     from workbench.app import open_workbench
@@ -73,7 +78,7 @@ def drop(
     from workbench.store.quality import known_until
 
     length, age = str(parse_timeframe(timeframe)), _age(older_than)
-    with open_workbench() as desk:
+    with open_workbench(gateway) as desk:
         before = known_until(desk.store) - age
         old = [
             one
@@ -84,7 +89,10 @@ def drop(
             typer.echo(f"no {length} bars before {before:%Y-%m-%d}")
             return
         if not yes:
-            typer.confirm(f"let the {length} bars of {len(old)} series before {before:%Y-%m-%d} go?", abort=True)
+            typer.confirm(
+                f"let the {length} bars of {len(old)} series before {before:%Y-%m-%d} in {desk.store.data_dir} go?",
+                abort=True,
+            )
         dropped = sum(desk.store.drop_before(one.symbol, length, before, what_to_show=one.what_to_show) for one in old)
     typer.echo(f"{dropped:,} {length} bars of {len(old)} series are gone")
 

@@ -7,7 +7,7 @@ from typing import Annotated
 
 import typer
 
-from workbench.cli.base import FAILED, app
+from workbench.cli.base import FAILED, GatewayOption, app
 
 
 @app.command(epilog="Example: `workbench compact`, `workbench compact SPY -t 1min`")
@@ -17,6 +17,7 @@ def compact(
     timeframe: Annotated[
         list[str] | None, typer.Option("--timeframe", "-t", help="Only these; may be repeated.")
     ] = None,
+    gateway: GatewayOption = "",
 ) -> None:
     """Fold months of fine bars into their year, which long reads open faster, and clear what dead writers left.
 
@@ -24,18 +25,18 @@ def compact(
     """
     from workbench.app import open_workbench
 
-    with open_workbench() as desk:
+    with open_workbench(gateway) as desk:
         report = desk.store.compact(symbols or (), timeframe or ())
     typer.echo(f"{report.series} series looked at, {report.folded} parts fewer")
     _fail_with(report.problems)
 
 
 @app.command(epilog="Example: `workbench reindex`")
-def reindex() -> None:
+def reindex(*, gateway: GatewayOption = "") -> None:
     """Rebuild what the database tells of the store (series and coverage) from the files themselves."""
     from workbench.app import open_workbench
 
-    with open_workbench() as desk:
+    with open_workbench(gateway) as desk:
         report = desk.store.reindex()
     typer.echo(f"{report.series} series recorded")
     _fail_with(report.problems)

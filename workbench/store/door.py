@@ -51,7 +51,8 @@ class Door:
         if sifted.held.empty:
             return
         what, why = f"{series.symbol} {series.timeframe}", sifted.held["reason"].iloc[0]
-        logger.warning("%d bars of %s are held back, see `workbench review`: %s", len(sifted.held), what, why)
+        bars = "1 bar of %s is" if len(sifted.held) == 1 else f"{len(sifted.held)} bars of %s are"
+        logger.warning(f"{bars} held back, see `workbench review`: %s", what, why)
         rows = to_rows(
             sifted.held,
             series.symbol,

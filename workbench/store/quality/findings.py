@@ -81,7 +81,8 @@ class QualityReport:
             return f"{self.checked} series checked, nothing found"
         kinds = Counter(one.kind for one in self.findings)
         counts = ", ".join(f"{count} {kind}" for kind, count in kinds.most_common())
-        return f"{self.checked} series checked, {len(self.findings)} findings: {counts}"
+        found = "1 finding" if len(self.findings) == 1 else f"{len(self.findings)} findings"
+        return f"{self.checked} series checked, {found}: {counts}"
 
 
 def tell_time(moment: datetime, *, is_daily: bool) -> str:
