@@ -254,14 +254,15 @@ class Workbench:
     ) -> ScreenResult:
         """Return the ranked list of what is stored, as of any moment; without symbols, of the whole universe.
 
-        A date alone is the end of that date in New York; without `as_of` it is now. `changes` overrule `[screen]` of
-        the settings: `weights={"1day": 1}`, `conditions={"gap": "open < low_1"}`, `gates={"price": "close > 10"}`,
-        `bars`, `trend_discount` and others. See `workbench.screening.rules`. `save` keeps the list in the database.
+        A date alone is the end of that date in New York; without `as_of` it is now, or, of simulated bars, where they
+        end. `changes` overrule `[screen]` of the settings: `weights={"1day": 1}`, `conditions={"gap": "open < low_1"}`,
+        `gates={"price": "close > 10"}`, `bars`, `trend_discount` and others; see `workbench.screening.rules`. `save`
+        keeps the list in the database.
         """
         from workbench.screening.desk import screen_store
 
         names = as_names(symbols) or list(self.universe)
-        result = screen_store(self.store, self._rule(changes), names, as_of=as_of, now=datetime.now(UTC), top=top)
+        result = screen_store(self.store, self._rule(changes), names, as_of=as_of, now=known_until(self.store), top=top)
         if save:
             self.db.save_screening_results(result.to_records())
         return result
@@ -484,7 +485,7 @@ class Workbench:
         given = settings.pipeline
         named = ["--gateway", self._named_gateway] if self._named_gateway else []
         keeper = RecorderKeeper(
-            [sys.executable, "-m", "workbench", "live", "--follow-watchlist", *named],
+            [sys.executable, "-m", "workbench", "live", *given.record_symbols, "--follow-watchlist", *named],
             settings.market_dir / "logs" / "recorder.log",
             before_open=given.record_before_open,
             after_close=given.record_after_close,

@@ -108,7 +108,8 @@ class PipelineSettings(BaseModel):
 
     notify: list[SecretStr] = Field(default_factory=list)  # Apprise URLs: mailto://, json:// and a hundred others
     keep_days: int = Field(default=90, ge=1)
-    record_live: bool = False
+    record_live: bool = False  # keep `workbench live` at work while the session is, following the watchlist
+    record_symbols: list[str] = Field(default_factory=list)  # recorded always, before those of the watchlist
     record_before_open: Duration = timedelta(minutes=5)
     record_after_close: Duration = timedelta(minutes=2)
 

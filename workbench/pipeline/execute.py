@@ -113,6 +113,7 @@ class Execution:
             kernel_name="python3",
             language="python",
             progress_bar=False,
+            store_widget_state=False,  # of a live chart that would be its program and its history
             kernel_manager_class=_kernel_manager(on_start=lambda pid: self.report(event="kernel", pid=pid)),
             on_notebook_start=self._on_notebook_start,
             on_cell_start=self._on_cell_start,

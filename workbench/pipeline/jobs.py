@@ -37,7 +37,13 @@ DEFAULT_JOBS: Mapping[str, Mapping[str, Any]] = {
         "time_limit": "3h",
         "retries": 2,
     },
-    "screen": {"notebook": "04-screen-universe", "at": "09:00..15:00 every 1h", "time_limit": "30m", "late": "45m"},
+    "screen": {
+        "notebook": "04-screen-universe",
+        "at": "09:00..15:00 every 1h",
+        "parameters": {"update": True},
+        "time_limit": "30m",
+        "late": "45m",
+    },
     "save-session": {
         "notebook": "06-save-session",
         "at": "16:30",

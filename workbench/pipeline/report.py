@@ -6,7 +6,7 @@ from pathlib import Path
 
 from workbench.pipeline.output import rewrite
 
-_PICTURES_FIRST = ["text/html", "image/svg+xml", "image/png", "image/jpeg", "text/markdown", "text/plain"]
+_PICTURES_FIRST = ["image/svg+xml", "image/png", "image/jpeg", "text/html", "text/markdown", "text/plain"]
 """A live widget would want its library from a network; its picture, which stands beside it, does not."""
 
 

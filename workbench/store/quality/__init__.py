@@ -57,9 +57,9 @@ def known_until(store: HistoricalDataManager, as_of: str | date | datetime | Non
     """
     if as_of is not None:
         return parse_bound(as_of, TIMEFRAMES["1min"])
-    ends = [span.end for info in store.series() for span in info.coverage]
-    is_simulated = (store.source or "").startswith(BUILT_IN)
-    return max(ends) if is_simulated and ends else datetime.now(UTC)
+    if not (store.source or "").startswith(BUILT_IN):
+        return datetime.now(UTC)
+    return max((span.end for info in store.series() for span in info.coverage), default=datetime.now(UTC))
 
 
 def check_store(
