@@ -116,30 +116,40 @@ def _frame(bars: BarColumns, stamps: Seconds, expected: Seconds) -> pd.DataFrame
 
 
 def _reduce(bars: BarColumns, starts: Seconds) -> BarColumns:
-    """Return one bar for each run of the same symbol and start."""
-    runs = np.flatnonzero(np.diff(bars.symbol, prepend=-1) | np.diff(starts, prepend=-1))
-    lengths = np.diff(runs, append=len(bars))
+    """Return one bar for each run of the same symbol and start. `first` and `last` are the places of what counts."""
+    runs = _runs(bars.symbol, starts)
     traded = (bars.volume > 0) | (bars.count > 0)
-    has_trades = np.logical_or.reduceat(traded, runs)
-    counts = traded | ~np.repeat(has_trades, lengths)
-    kept = bars if counts.all() else _select(bars, counts)
-    first = (
-        runs if kept is bars else np.concatenate(([0], np.cumsum(np.add.reduceat(counts.astype(np.int64), runs))[:-1]))
-    )
+    high, low, plain, plains = bars.high, bars.low, bars.plain, bars.plains
+    first, last = runs, np.append(runs[1:], len(bars)) - 1
+    if not traded.all():
+        has_trades = np.logical_or.reduceat(traded, runs)
+        counts = traded if has_trades.all() else traded | ~np.repeat(has_trades, last - first + 1)
+        places = np.flatnonzero(counts)
+        ends = np.cumsum(np.add.reduceat(counts, runs, dtype=np.int64))
+        first, last = places[np.append(0, ends[:-1])], places[ends - 1]
+        high, low = np.where(counts, high, -np.inf), np.where(counts, low, np.inf)
+        plain, plains = np.where(counts, plain, 0.0), np.where(counts, plains, 0.0)
     return BarColumns(
         symbol=bars.symbol[runs],
         start=starts[runs],
-        open=kept.open[first],
-        high=np.maximum.reduceat(kept.high, first),
-        low=np.minimum.reduceat(kept.low, first),
-        close=kept.close[np.append(first[1:], len(kept)) - 1],
+        open=bars.open[first],
+        high=np.maximum.reduceat(high, runs),
+        low=np.minimum.reduceat(low, runs),
+        close=bars.close[last],
         volume=np.add.reduceat(bars.volume, runs),
         weighted=np.add.reduceat(bars.weighted, runs),
-        plain=np.add.reduceat(kept.plain, first),
-        plains=np.add.reduceat(kept.plains, first),
+        plain=np.add.reduceat(plain, runs),
+        plains=np.add.reduceat(plains, runs),
         count=np.add.reduceat(bars.count, runs),
         received=np.add.reduceat(bars.received, runs),
     )
+
+
+def _runs(symbol: Seconds, starts: Seconds) -> npt.NDArray[np.intp]:
+    """Return where each run of the same symbol and start begins."""
+    begins = np.ones(len(starts), dtype=bool)
+    begins[1:] = (symbol[1:] != symbol[:-1]) | (starts[1:] != starts[:-1])
+    return np.flatnonzero(begins)
 
 
 def _select(bars: BarColumns, rows: npt.NDArray[np.bool_]) -> BarColumns:
