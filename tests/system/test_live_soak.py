@@ -82,7 +82,7 @@ def recorded(database: DatabaseManager) -> int:
 @pytest.mark.timeout(900)
 def test_many_symbols_lose_nothing_in_a_session_and_memory_stays_flat(tmp_path: Path) -> None:
     count, begin, bars = (100, "2026-11-20T09:29:00", SESSION) if SOAK else (8, "2026-11-20T15:55:00", 60)
-    speed, own = 250.0 if SOAK else 60.0, psutil.Process()
+    speed, own = 80.0 if SOAK else 60.0, psutil.Process()
     with session_of(count, begin, speed, tmp_path) as (live, database, symbols):
         until(lambda: received(live) > count * bars * 0.4, 600)
         early = own.memory_info().rss
