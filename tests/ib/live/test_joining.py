@@ -53,6 +53,7 @@ def joined(market: Market, folder: Path) -> Iterator[tuple[LiveSession, Parts]]:
     with LiveSession(
         lambda: market.ib, lambda: market.journal, lambda: Past(store, market.journal, parts.closings, BARS)
     ) as live:
+        market.live = live
         yield live, parts
 
 
