@@ -42,6 +42,7 @@ folders are relative to it. Without such a folder it is the working folder.
 
 from __future__ import annotations
 
+import sys
 from datetime import timedelta
 from pathlib import Path
 from typing import Any
@@ -160,6 +161,8 @@ class Settings(BaseSettings):
     def _can_be_computed(cls, table: dict[str, Any]) -> dict[str, Any]:
         """Refuse a wrong definition when the settings are read, not when a chart is drawn hours later."""
         if table:  # what is imported takes its time
+            if str(project_folder().resolve()) not in sys.path:
+                sys.path.append(str(project_folder().resolve()))  # for functions of one's own, `module:function`
             from workbench.indicators.define import check_suite, parse_indicators
             from workbench.indicators.suite import SUITE
             from workbench.market.bars import COLUMNS

@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import pickle
+import sys
 import tomllib
 from pathlib import Path
 
@@ -15,6 +16,7 @@ from workbench.indicators.checks import check_lookahead, check_warmup
 from workbench.indicators.define import check_suite, own_indicator, parse_indicators, talib_indicator
 from workbench.indicators.engine import IndicatorEngine
 from workbench.indicators.suite import STOCH_RSI_TRADINGVIEW, SUITE, Indicator
+from workbench.settings import load_settings
 
 
 @pytest.mark.parametrize(
@@ -120,6 +122,33 @@ def test_an_unknown_parameter_of_a_definition_made_by_hand_is_not_ignored() -> N
 
     with pytest.raises(InvalidIndicator, match="SMA has timeperiod"):
         IndicatorEngine([wrong]).calculate(HARD["a walk"])
+
+
+def test_a_function_of_ones_own_is_found_by_its_module(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    (tmp_path / "my_own_indicators.py").write_text(
+        "def body(open, close, scale=1):\n    return scale * abs(close - open)\n"
+    )
+    (tmp_path / "my_broken_indicators.py").write_text("body = nothing\n")
+    (tmp_path / "workbench.toml").write_text(
+        '[indicators]\nbody = { function = "my_own_indicators:body", inputs = "open close", scale = 2 }\n'
+    )
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setattr("sys.path", sys.path.copy())
+
+    [body] = parse_indicators(load_settings().indicators)
+    bars = HARD["a walk"]
+
+    values = IndicatorEngine([body]).calculate(bars)["body"]
+    np.testing.assert_array_equal(values, 2 * (bars["close"] - bars["open"]).abs())
+    for place, told in {
+        "my_own_indicators:bodi": "did you mean body",
+        "my_broken_indicators:body": "'nothing' is not defined",
+        "my_missing_indicators:body": "into the folder of workbench.toml",
+    }.items():
+        with pytest.raises(InvalidIndicator, match=told):
+            parse_indicators({"body": {"function": place, "inputs": "open close"}})
+    with pytest.raises(InvalidIndicator, match="no parameter scal; did you mean scale"):
+        parse_indicators({"body": {"function": "my_own_indicators:body", "inputs": "open close", "scal": 2}})
 
 
 def test_tradingviews_stochrsi_has_a_name_in_the_settings() -> None:

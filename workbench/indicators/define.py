@@ -13,10 +13,12 @@ In `workbench.toml` the same:
     fast = { function = "EMA", timeperiod = 9 }
     range = { expression = "(high - low) / close" }
     stochrsi_tv = {}                                             # StochRSI as TradingView draws it
+    body = { function = "my_indicators:body", inputs = "open close" }   # in my_indicators.py, in the project's folder
 """
 
 from __future__ import annotations
 
+import importlib
 import inspect
 import re
 from collections.abc import Iterable, Mapping, Sequence
@@ -146,6 +148,10 @@ def _parse_one(name: str, definition: Any) -> Indicator:
             raise InvalidIndicator(f"{name}: it has its name before the =; leave name = {definition['name']!r} out")
         for key in ("inputs", "outputs", "function"):
             _check_text(name, key, definition.get(key, ""))
+        if ":" in definition.get("function", ""):
+            told = {key: value for key, value in definition.items() if key not in ("function", "inputs")}
+            function = _import_function(name, definition["function"])
+            return own_indicator(name, function, inputs=definition.get("inputs", ""), **told)
         return talib_indicator(name, **definition)
     import polars as pl
 
@@ -160,6 +166,24 @@ def _parse_one(name: str, definition: Any) -> Indicator:
         raise InvalidIndicator(f"{name}: the expression cannot be read: {error}") from error
     inputs = tuple(dict.fromkeys(expression.meta.root_names()))
     return own_indicator(name, expression, inputs=inputs, warm_up=definition.get("warm_up", 0))
+
+
+def _import_function(name: str, place: str) -> Function:
+    """Return the function that `module:function` names."""
+    module_name, _, function_name = place.partition(":")
+    try:
+        module = importlib.import_module(module_name)
+    except Exception as error:  # a module of the user's own may fail in any way
+        raise InvalidIndicator(
+            f"{name}: {place}: the module {module_name!r} cannot be imported: {error}; "
+            "put it into the folder of workbench.toml, or install it"
+        ) from error
+    function = getattr(module, function_name, None)
+    if not callable(function):
+        raise InvalidIndicator(
+            f"{name}: {module_name} has no function {function_name!r}{_hint(function_name, dir(module))}"
+        )
+    return function  # type: ignore[no-any-return]
 
 
 def _check_text(name: str, key: str, value: object) -> None:
