@@ -2,7 +2,7 @@ from __future__ import annotations
 
 from datetime import UTC, datetime
 
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from workbench.ib.live.gaps import Gap, Gaps
@@ -17,6 +17,7 @@ def fresh() -> Gaps:
     return Gaps(session_calendar())
 
 
+@settings(deadline=None)
 @given(st.lists(st.integers(0, 60), max_size=80))
 def test_what_came_and_what_is_missing_are_the_session_up_to_the_newest_bar(numbers: list[int]) -> None:
     gaps = fresh()

@@ -21,7 +21,7 @@ import pandas as pd
 from workbench.errors import Disconnected, StoreError, WorkbenchError
 from workbench.ib.connection import IBDataManager
 from workbench.ib.live.gaps import Gap, Gaps
-from workbench.ib.live.status import RecorderCounts, Unfilled
+from workbench.ib.live.status import RecorderCounts, Unfilled, name_some
 from workbench.ib.plan import plan_requests
 from workbench.market.bars import COLUMNS
 from workbench.market.coverage import Coverage, Interval
@@ -60,6 +60,8 @@ class _Try:
     at: float = 0.0
     failures: int = 0
     is_asked: bool = False
+    told: str = ""
+    """Why it failed the last time; the same is not told twice."""
 
 
 class Filler:
@@ -92,9 +94,12 @@ class Filler:
     def close(self) -> None:
         """Ask nothing any more; what is still missing is reported."""
         self._threads.shutdown(wait=False, cancel_futures=True)
-        for symbol, gaps in self._gaps.all().items():
-            for gap in gaps:
-                self._report(symbol, gap, "the recorder has ended; it is filled when recording goes on")
+        reason = "the recorder has ended; it is filled when recording goes on"
+        left = [Unfilled(symbol, gap, reason) for symbol, gaps in self._gaps.all().items() for gap in gaps]
+        self._counts.unfilled += left
+        if left:
+            symbols, bars = name_some(list(self._gaps.all())), sum(one.gap.bars for one in left)
+            logger.warning("not filled: %d gaps of %s, %d five-second bars (%s)", len(left), symbols, bars, reason)
 
     def doubt(self, symbol: str, gap: Gap) -> None:
         """Fetch bars again that may be wrong."""
@@ -153,7 +158,9 @@ class Filler:
             raise answer.error
         if not isinstance(answer.error, Disconnected):
             state.failures += 1
-        logger.warning("%d gaps of %s are not filled yet: %s", len(answer.gaps), answer.symbol, answer.error)
+        if (told := str(answer.error)) != state.told:
+            logger.warning("%d gaps of %s are not filled yet: %s", len(answer.gaps), answer.symbol, told)
+        state.told = told
         if state.failures >= _TRIES:
             self._give_up(answer, state, str(answer.error))
 
@@ -207,7 +214,7 @@ class Filler:
             if state.failures >= _TRIES:
                 self._give_up(answer, state, "history has no bars there")
             return []
-        state.failures = 0
+        state.failures, state.told = 0, ""
         known = answer.asked - (_DELAYED_S if bars.attrs.get("delayed") else KNOWN_AFTER_S)
         for gap in left:
             if gap.end <= known:

@@ -19,6 +19,7 @@ from workbench.ib.dial import IBConnectionConfig
 from workbench.ib.health import Event, Health, Streams, Told
 from workbench.ib.history import Desk
 from workbench.ib.live.liveness import Liveness, TimeKeeper
+from workbench.ib.live.status import name_some
 from workbench.ib.live.streams import LAG_S, Annulled, Arrival, close_stream, open_stream, read_live_bar
 from workbench.ib.mailbox import goes_on
 from workbench.ib.pacing import LIVE, Ask
@@ -88,8 +89,7 @@ class Lines:
             for stream in self.streams.values():
                 stream.number = None
         if link.health.connected and link.health.reaches_ib:
-            for symbol in self._liveness.silent(now):
-                self._renew_silent(self.streams.get(symbol), now)
+            self._renew_silent(self._liveness.silent(now), now)
         self._tell_renewed(link)
         in_order = [self.streams[symbol] for symbol in wanted]
         lines = self._config.market_data_lines if self._config.paced else len(self.streams)
@@ -97,7 +97,8 @@ class Lines:
         for stream in in_order[lines:]:
             self._end(stream)
         absent = [stream for stream in places if stream.number is None]
-        self._tell_waiting(len(self.streams) - len(places), absent)
+        if link.is_ready:  # else they wait for the connection, which tells so itself
+            self._tell_waiting(len(self.streams) - len(places), absent)
         return [stream for stream in absent if not stream.is_asking and stream.again_at <= now]
 
     def on_event(self, event: Event, health: Health) -> None:
@@ -131,14 +132,16 @@ class Lines:
     def _now(self) -> float:
         return self._clock.now(time.time())
 
-    def _renew_silent(self, stream: Stream | None, now: float) -> None:
-        """End a stream that is silent, to be requested again."""
-        if stream is None or stream.number is None:
-            return
-        logger.warning("%s: live bars stay away; requesting them again", stream.symbol)
-        self.renewed += 1
-        self._end(stream)
-        stream.again_at = now
+    def _renew_silent(self, symbols: Sequence[str], now: float) -> None:
+        """End the streams that are silent, to be requested again."""
+        silent = [stream for symbol in symbols if (stream := self.streams.get(symbol)) and stream.number is not None]
+        if silent:
+            names = name_some([stream.symbol for stream in silent])
+            logger.warning("%s: live bars stay away; requesting them again", names)
+        self.renewed += len(silent)
+        for stream in silent:
+            self._end(stream)
+            stream.again_at = now
 
     def _tell_renewed(self, link: Link) -> None:
         """Let the connection know that all streams flow again."""

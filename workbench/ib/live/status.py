@@ -2,11 +2,24 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from math import inf
 
 from workbench.ib.live.gaps import Gap
+
+_MOST_NAMES = 3
+
+
+def name_some(symbols: Sequence[str]) -> str:
+    """Return symbols in words, however many they are.
+
+    >>> name_some(["AAPL", "KO"]), name_some(["AAPL", "KO", "MSFT", "SPY", "TLT"])
+    ('AAPL, KO', 'AAPL, KO, MSFT and 2 more')
+    """
+    names = ", ".join(symbols[:_MOST_NAMES])
+    return names if len(symbols) <= _MOST_NAMES else f"{names} and {len(symbols) - _MOST_NAMES} more"
 
 
 @dataclass(frozen=True, slots=True)
@@ -75,7 +88,10 @@ class LiveStatus:
 
     def __str__(self) -> str:
         live = len(self.streams.wanted) - len(self.streams.waiting)
-        age = "none yet" if self.oldest_age_s == inf else f"{self.oldest_age_s:.0f} s old"
+        known = [age for age in self.streams.ages.values() if age < inf]
+        age = f"{max(known):.0f} s old" if known else "none yet"
+        silent = [symbol for symbol, age in self.streams.ages.items() if age == inf] if known else []
+        age += f", none yet of {name_some(silent)}" if silent else ""
         text = (
             f"{live} of {len(self.streams.wanted)} symbols live · {self.bars_a_second:.1f} bars/s · oldest data {age}"
         )
