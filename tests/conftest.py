@@ -12,7 +12,11 @@ from pathlib import Path
 from shutil import rmtree, which
 from uuid import uuid4
 
+import hypothesis
 import pytest
+
+hypothesis.settings.register_profile("no clock", hypothesis.settings(), deadline=None)  # no test fails on a time
+hypothesis.settings.load_profile("no clock")
 
 GUARDED_USER = "guarded"
 """Whoever comes to the PostgreSQL server by this name needs a password; there is no such role until a test makes it."""
