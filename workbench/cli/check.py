@@ -124,10 +124,11 @@ def _print_findings(report: QualityReport) -> None:
     from rich.box import SIMPLE_HEAD
     from rich.console import Console
     from rich.markup import escape
-    from rich.table import Table
+    from rich.table import Column, Table
 
     if report.findings:
-        table = Table("symbol", "timeframe", "kind", "what", "next step", box=SIMPLE_HEAD)
+        told = [Column(name, overflow="fold") for name in ("what", "next step")]  # paths and commands are never cut
+        table = Table("symbol", "timeframe", "kind", *told, box=SIMPLE_HEAD)
         for one in report.findings:
             timeframe = one.timeframe if one.what_to_show == "TRADES" else f"{one.timeframe} {one.what_to_show}"
             table.add_row(one.symbol, timeframe, one.kind, escape(one.what), escape(one.step))

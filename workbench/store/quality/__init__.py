@@ -74,9 +74,11 @@ def check_store(
     """Examine the stored series, all or those of some symbols and timeframes, and say what is wrong with them.
 
     Nothing from `as_of` on is expected, nothing that ends before `since` is told: what is usual is read from all of a
-    series. `on_series` is told how many series are
-    done, of how many. Raises `InvalidInput` when an argument cannot be used.
+    series. `on_series` is told how many series are done, of how many. Raises `InvalidInput` when an argument cannot be
+    used.
     """
+    if since is not None:
+        parse_bound(since, TIMEFRAMES["1min"])  # refused on a sound store too
     wanted = {check_symbol(symbol) for symbol in symbols}
     names = {parse_timeframe(name).name for name in timeframes}
     chosen = [
