@@ -185,6 +185,46 @@ def test_a_turn_is_told_once_to_the_database_the_log_and_the_caller(
     assert watch.error is None
 
 
+@settings(max_examples=8, deadline=None)
+@given(st.lists(st.sets(st.sampled_from(list(MARKET))), min_size=1, max_size=4))
+def test_who_is_dropped_is_forgotten_and_who_comes_back_is_judged_anew(lists: list[set[str]]) -> None:
+    session = Session(MARKET, CLOSE - timedelta(days=1, hours=7))
+    screen = LiveScreen(RULE)
+    screen.take([(symbol, "15min") for symbol in MARKET], session.rows)
+    for symbols in [*lists, {"S1", "S2"}]:
+        screen.keep(symbols)
+        come = [(symbol, "15min") for symbol in sorted(symbols - set(screen.symbols))]
+        screen.take([*come, *(one for one in session.next() if one[0] in symbols)], session.rows)
+
+        assert set(screen.symbols) == symbols
+        assert (screen.result() is None) == (not symbols)
+        if symbols and screen.as_of == datetime.fromtimestamp(session.moment, UTC):
+            assert_same_as_coarse(screen, session)
+    assert_same_as_coarse(screen, session)
+
+
+def test_the_watch_follows_the_list_and_judges_no_bar_of_who_left_it(tmp_path: Path) -> None:
+    rows, followed = rows_of(daily(CLOSE, [100.0] * 22)), ["X", "Y"]
+    with DatabaseManager(f"sqlite:///{tmp_path / 'trading.db'}") as database:
+        watch = ScreenWatch(turning_rule, lambda *_: rows, lambda: followed, lambda: database)
+        watch.start()
+        while (first := watch.result()) is None:
+            threading.Event().wait(0.01)
+        assert set(first.table["symbol"]) == {"X", "Y"}
+
+        followed.remove("Y")
+        watch.tell([("Y", "1day")])  # a bar of it was still on its way
+        dropped = watch.result()
+        watch.stop()
+        assert dropped is not None
+        assert set(dropped.table["symbol"]) == {"X"}
+
+        followed.clear()  # recording has ended: what was found stays to be looked at
+        last = watch.result()
+        assert last is not None
+        assert set(last.table["symbol"]) == {"X"}
+
+
 def test_a_watch_that_fails_says_so(caplog: pytest.LogCaptureFixture) -> None:
     def fail(*_: str) -> Rows:
         raise ZeroDivisionError("in the rows")

@@ -7,7 +7,7 @@ over the same bars and by the same code as the coarse screen: the scores of a mo
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass, fields
 from datetime import datetime
 
@@ -63,8 +63,8 @@ class LiveScreen:
 
     @property
     def as_of(self) -> datetime | None:
-        """When the newest bar was complete; None before the first."""
-        return None if self._now == NEVER else moment_of(self._now)
+        """When the newest bar was complete; None before the first, and while nobody is followed."""
+        return None if self._now == NEVER or not self.symbols else moment_of(self._now)
 
     def take(self, changed: Changed, rows_of: RowsOf) -> list[Turn]:
         """Judge anew what has changed; return the symbols that turn at their newest bar.
@@ -84,12 +84,23 @@ class LiveScreen:
             self._begun[number] = max(int(one.ends[number]) for one in self._judged.values())
         return self._turns(by_timeframe)
 
+    def keep(self, symbols: Collection[str]) -> None:
+        """Forget the symbols that are not among these; one that comes back is new again."""
+        rows = [row for row, symbol in enumerate(self.symbols) if symbol in symbols]
+        if len(rows) == len(self.symbols):
+            return
+        self.symbols = [self.symbols[row] for row in rows]
+        self._numbers = {symbol: at for at, symbol in enumerate(self.symbols)}
+        self._judged = {name: one.of(rows) for name, one in self._judged.items()} if rows else {}
+        self._heard = {name: [heard[row] for row in rows] for name, heard in self._heard.items()}
+        self._begun = [self._begun[row] for row in rows]
+
     def result(self, top: int | None = None) -> ScreenResult | None:
-        """Return the ranked list as of the newest complete bar; None before the first."""
+        """Return the ranked list as of the newest complete bar; None before the first, and while nobody is followed."""
         return None if self.as_of is None else rank(self.rule, self.symbols, self._judged, self.as_of, top)
 
     def scores(self) -> Scores | None:
-        """Return the scores of `symbols` as of the newest complete bar; None before the first."""
+        """Return the scores of `symbols` as of the newest complete bar; None where `result` is."""
         return None if self.as_of is None else score_judged(self.rule, self._judged, self.as_of)
 
     def _add(self, symbols: Sequence[str]) -> None:

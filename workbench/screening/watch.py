@@ -36,7 +36,8 @@ class ScreenWatch:
         desk.live.start(desk.db.load_watchlist_symbols())
         desk.watch.result(top=20)
 
-    `rows_of` gives the complete bars of a series, `symbols` what is followed.
+    `rows_of` gives the complete bars of a series, `symbols` what is followed now: who is not any more, as when the
+    watchlist was replaced, is forgotten.
     """
 
     def __init__(
@@ -92,7 +93,17 @@ class ScreenWatch:
     def result(self, top: int | None = None) -> ScreenResult | None:
         """Return the ranked list as of the newest complete bar; None before the first."""
         with self._lock:
-            return self._screen.result(top) if self._screen else None
+            if self._screen is None:
+                return None
+            self._keep_followed(self._screen)
+            return self._screen.result(top)
+
+    def _keep_followed(self, screen: LiveScreen) -> set[str]:
+        """Forget who is not followed any more, and return who is; once recording has ended, nothing is forgotten."""
+        followed = set(self._followed())
+        if followed:
+            screen.keep(followed)
+        return followed
 
     def _run(self, changes: SimpleQueue[Iterable[tuple[str, str]]], on_alert: OnAlert) -> None:
         try:
@@ -106,7 +117,9 @@ class ScreenWatch:
         assert self._screen is not None  # noqa: S101  it was there first
         begun = time.perf_counter()
         with self._lock:
-            turns = self._screen.take(changed, self._rows_of)
+            followed = self._keep_followed(self._screen)
+            some = [one for one in changed if not followed or one[0] in followed]
+            turns = self._screen.take(some, self._rows_of)
         self.took_s = time.perf_counter() - begun
         for turn in turns:
             what = (turn.at, turn.symbol, turn.side, turn.timeframe, turn.condition)
