@@ -41,6 +41,7 @@ OPENS = 1_795_185_000
 STEP_S, SESSION = 5, 4680
 LONGER = [timeframe for timeframe in TIMEFRAMES.values() if timeframe.seconds > STEP_S]
 QUIET = 0.1
+PATIENCE_S = 600
 Floats = npt.NDArray[np.float64]
 Work = Callable[[], object]
 
@@ -193,7 +194,12 @@ def nautilus(python: str, values: dict[str, Floats]) -> tuple[Floats, list[float
     with tempfile.TemporaryDirectory() as folder:
         np.savez(Path(folder) / "bars.npz", **values)  # type: ignore[arg-type]
         script = Path(__file__).with_name("live_nautilus.py")
-        answer = subprocess.run([python, script, Path(folder) / "bars.npz"], capture_output=True, text=True, check=True)
+        command = [python, script, Path(folder) / "bars.npz"]
+        try:
+            answer = subprocess.run(command, capture_output=True, text=True, check=True, timeout=PATIENCE_S)
+        except subprocess.TimeoutExpired:
+            print(f"  nautilus_trader has not ended within {PATIENCE_S} s, and is left out")
+            return None
     told = json.loads(answer.stdout)
     return np.array(told["took"]), told["minutes"]
 
@@ -221,7 +227,7 @@ def live(symbols: int, ticks: int, python: str) -> None:
         print(f"  {text}: {theirs:,.0f} bars/s; ours is {rate / theirs:.1f} times as fast{aim}")
     answer = nautilus(python, values)
     if answer is None:
-        print("  nautilus_trader is left out: it needs a Python that has it, which `make bench` installs where it can")
+        print("  nautilus_trader was not measured: `make bench` installs it where it can")
         return
     took, minutes = answer
     if [round(number) for number in minutes] != [round(number) for number in best[1]]:

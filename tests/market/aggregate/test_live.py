@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import sys
 from datetime import UTC, datetime, timedelta
 from math import inf, nan
 from pathlib import Path
@@ -412,6 +413,30 @@ def test_memory_does_not_grow_with_time() -> None:
 
     assert len(aggregator.get_bars("AAPL", "1min")) == 50
     assert aggregator._stocks["AAPL"].rings[0]._numbers.buffer_info()[1] <= 2 * 50 * 10
+
+
+def test_the_work_that_a_session_takes_does_not_grow_with_the_sessions_before_it() -> None:
+    """Calls are counted, for time is the machine's; nothing is called with more than a bar."""
+    aggregator, calls = RealtimeBarAggregator(50), [0]
+
+    def count(_frame: object, event: str, _argument: object) -> None:
+        calls[0] += event in ("call", "c_call")
+
+    taken = []
+    for day in range(16, 21):
+        bars = rows("AAPL", five_seconds(datetime(2026, 11, day), quiet=0))  # noqa: DTZ001
+        calls[0] = 0
+        sys.setprofile(count)
+        try:
+            for bar in bars:
+                aggregator.add_all([bar])
+        finally:
+            sys.setprofile(None)
+        taken.append(calls[0])
+
+    assert len(aggregator.get_bars("AAPL", "1min")) == 50
+    assert taken[0] > 4680
+    assert max(taken[1:]) - min(taken[1:]) < 20  # when a buffer is cut
 
 
 def test_an_unknown_symbol_has_no_bars_and_five_seconds_are_not_built() -> None:
