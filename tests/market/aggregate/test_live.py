@@ -14,7 +14,8 @@ from pandas.testing import assert_frame_equal
 
 from workbench.errors import InvalidBars, UnknownTimeframe
 from workbench.market.aggregate import LateBar, ProvisionalBar, RealtimeBarAggregator
-from workbench.market.aggregate.batch import aggregate_bars
+from workbench.market.aggregate.batch import aggregate_bars, aggregate_columns, columns_of
+from workbench.market.aggregate.live import LEVELS
 from workbench.market.bars import COLUMNS
 from workbench.market.sessions import session_calendar
 from workbench.market.timeframes import TIMEFRAMES
@@ -300,6 +301,19 @@ def test_bars_outside_the_sessions_hours_belong_to_no_bar() -> None:
         assert aggregator.add_bar("AAPL", minute(moment)) == []
 
     assert aggregator.get_bars("AAPL", "1min").empty
+
+
+def test_columns_outside_the_sessions_hours_give_no_bars_and_symbols_are_kept_apart() -> None:
+    days = [five_seconds(FULL_DAY, seed=seed, quiet=quiet, missing=0.2) for seed, quiet in enumerate((0, 0.3, 1) * 3)]
+    evening = days[0].set_axis(days[0].index + pd.Timedelta(hours=12))
+    assert [len(bars) for _, bars in aggregate_columns(columns_of([evening]), list(LEVELS))] == [0] * len(LEVELS)
+
+    for timeframe, made in aggregate_columns(columns_of([evening.iloc[:9], *days, evening]), list(LEVELS)):
+        for number, day in enumerate(days):
+            alone, mine = aggregate_bars(day, timeframe.name), made.symbol == number + 1
+            for name in ("open", "high", "low", "close", "volume", "average", "received"):
+                np.testing.assert_array_equal(getattr(made, name)[mine], alone[name])
+        assert set(made.symbol.tolist()) == set(range(1, 1 + len(days)))
 
 
 def test_before_and_after_hours_have_bars_when_they_are_asked_for() -> None:

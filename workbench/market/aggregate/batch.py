@@ -8,6 +8,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from datetime import datetime
+from itertools import pairwise
 
 import numpy as np
 import numpy.typing as npt
@@ -16,6 +17,9 @@ import pandas as pd
 from workbench.market.aggregate.grid import Grid, Seconds
 from workbench.market.bars import COLUMNS, TIMESTAMP
 from workbench.market.timeframes import TIMEFRAMES, Timeframe, parse_timeframe
+
+_BLOCK = 10_000
+"""Bars that are reduced together, or one symbol's."""
 
 Floats = npt.NDArray[np.float64]
 
@@ -75,14 +79,15 @@ def aggregate_columns(
     bars: BarColumns, timeframes: Sequence[Timeframe], *, use_rth: bool = True
 ) -> Iterator[tuple[Timeframe, BarColumns]]:
     """Give the bars of each timeframe, which go from short to long: each is made of the one before."""
+    if len(bars):
+        grid = Grid(int(bars.start.min()), int(bars.start.max()), use_rth=use_rth)
+        inside = grid.session(bars.start) >= 0
+        bars = bars if inside.all() else _select(bars, inside)
     if not len(bars):
         yield from ((timeframe, bars) for timeframe in timeframes)
         return
-    grid = Grid(int(bars.start.min()), int(bars.start.max()), use_rth=use_rth)
-    inside = grid.session(bars.start) >= 0
-    bars = bars if inside.all() else _select(bars, inside)
     for timeframe in timeframes:
-        bars = _reduce(bars, grid.cut(bars.start, timeframe)[0])
+        bars = _join([_reduce(block, grid.cut(block.start, timeframe)[0]) for block in _blocks(bars)])
         yield timeframe, bars
 
 
@@ -150,6 +155,23 @@ def _runs(symbol: Seconds, starts: Seconds) -> npt.NDArray[np.intp]:
     begins = np.ones(len(starts), dtype=bool)
     begins[1:] = (symbol[1:] != symbol[:-1]) | (starts[1:] != starts[:-1])
     return np.flatnonzero(begins)
+
+
+def _blocks(bars: BarColumns) -> list[BarColumns]:
+    """Return whole symbols in blocks that fit into the processor's cache: that halves the time."""
+    symbols = int(bars.symbol[-1]) + 1
+    together = max(1, _BLOCK * symbols // len(bars))
+    edges = np.unique(np.searchsorted(bars.symbol, np.arange(0, symbols + together, together)))
+    slices = [slice(begin, end) for begin, end in pairwise(edges.tolist())]
+    return [BarColumns(**{name: getattr(bars, name)[rows] for name in BarColumns.__slots__}) for rows in slices]
+
+
+def _join(blocks: Sequence[BarColumns]) -> BarColumns:
+    if len(blocks) == 1:
+        return blocks[0]
+    return BarColumns(
+        **{name: np.concatenate([getattr(block, name) for block in blocks]) for name in BarColumns.__slots__}
+    )
 
 
 def _select(bars: BarColumns, rows: npt.NDArray[np.bool_]) -> BarColumns:
