@@ -99,7 +99,7 @@ def test_a_save_in_the_midst_of_reading_is_not_seen_in_half(
 def test_parts_that_are_folded_in_the_midst_of_reading_are_read_once(
     series: dict[str, Series], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    expected, scan = many.load(series, *ALWAYS, ["close"]), many._scan
+    expected, scan = many.load(series, *ALWAYS, ["close"]), many._files
 
     def interrupted(*arguments: object) -> pl.LazyFrame:
         scanned = scan(*arguments)  # type: ignore[arg-type]
@@ -107,7 +107,7 @@ def test_parts_that_are_folded_in_the_midst_of_reading_are_read_once(
             series["SPY"].fold()
         return scanned
 
-    monkeypatch.setattr(many, "_scan", interrupted)
+    monkeypatch.setattr(many, "_files", interrupted)
 
     assert many.load(series, *ALWAYS, ["close"]).equals(expected)
     assert [part.path.name for part in series["SPY"].parts()] == ["2025.parquet", "2026-01.parquet"]

@@ -46,8 +46,8 @@ class Judgement:
     def of(self, rows: Sequence[int]) -> Judgement:
         """Return what was judged of some of the symbols."""
         values = {name: column[rows] for name, column in self.values.items()}
-        instants = (one[rows] for one in (self.starts, self.ends, self.jumped))
-        return Judgement(self.states[:, rows], self.since[:, rows], *instants, values)
+        starts, ends, jumped = (one[rows] for one in (self.starts, self.ends, self.jumped))
+        return Judgement(self.states[:, rows], self.since[:, rows], starts, ends, jumped, values)
 
     def put(self, rows: Sequence[int], newer: Judgement) -> None:
         """Write what was judged anew of some symbols over what was known of them."""

@@ -31,7 +31,7 @@ class Commit:
     """Files that are no more."""
 
 
-def pending(home: Path) -> Commit | None:
+def pending(home: Path | str) -> Commit | None:
     """Return the change that is decided and not finished, if there is one. Raises `StoreError`."""
     path = f"{home}{os.sep}{_JOURNAL}"
     try:

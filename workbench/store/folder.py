@@ -47,7 +47,8 @@ class PartFolder:
 
         Raises `StoreError` when two of them share time: somebody copied files.
         """
-        change = pending(self.home)
+        folder = str(self.folder)
+        change = pending(os.path.dirname(folder))  # noqa: PTH120  no paths: a panel lists thousands of folders
         names, elsewhere = self._names(), {}
         if change is not None:
             elsewhere = {final.name: self.home / to for final, to in change.moves.items() if self._is_mine(final)}
@@ -59,7 +60,6 @@ class PartFolder:
                 f"{self.folder} holds {part_name(shared[0])} and {part_name(shared[1])}, which share time; "
                 "move the one away that does not belong there"
             )
-        folder = str(self.folder)
         near = [(period, name) for period, name in periods if period.begin < end and begin < period.end]
         return [part for period, name in near if (part := _find(period, _place(folder, name), elsewhere.get(name)))]
 

@@ -15,6 +15,7 @@ from __future__ import annotations
 import logging
 from collections.abc import Callable, Hashable, Sequence
 from datetime import date, datetime
+from functools import lru_cache
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -299,7 +300,7 @@ class HistoricalDataManager:
 
     def home(self, symbol: str) -> Path:
         """Return the folder in which the series of a symbol lie, or would lie."""
-        return self.data_dir / self.universe.contract(symbol).folder / folder_name(symbol)
+        return _home(self.data_dir, self.universe.contract(symbol).folder, symbol)
 
     def record(self, symbol: str) -> None:
         """Bring what the database tells of a symbol up to date with its files."""
@@ -320,7 +321,7 @@ class HistoricalDataManager:
 
     def _series(self, symbol: str, timeframe: str, what_to_show: str) -> Series:
         suffix = "" if check_what_to_show(what_to_show) == "TRADES" else f"-{what_to_show}"
-        return Series.at(self.home(symbol) / f"{parse_timeframe(timeframe)}{suffix}.parquet")
+        return _series_at(self.home(symbol), f"{parse_timeframe(timeframe)}{suffix}.parquet")
 
     def _stored(self) -> list[Series]:
         return _found(self.data_dir, "*/*/*.parquet")
@@ -342,6 +343,17 @@ class HistoricalDataManager:
             record(self._database, info)
         except StoreError as error:
             raise StoreError(f"the bars are stored, but not recorded until the next save: {error}") from error
+
+
+@lru_cache(maxsize=65_536)
+def _series_at(home: Path, name: str) -> Series:
+    """Return a series of a symbol: made once, for a panel asks for thousands of them each time."""
+    return Series.at(home / name)
+
+
+@lru_cache(maxsize=16_384)
+def _home(data_dir: Path, folder: str, symbol: str) -> Path:
+    return data_dir / folder / folder_name(symbol)
 
 
 def _found(folder: Path, pattern: str) -> list[Series]:

@@ -18,6 +18,9 @@ from workbench.store.parts import Part, PartChanged, read_info, refuse_lost, ver
 from workbench.store.series import Series
 
 _SYMBOL = "symbol"
+_SCHEMA = pl.DataFrame(SCHEMA.empty_table()).schema
+_LONG = 1 << 20
+"""Of a part with more bytes only the row groups are read that are asked for; of a smaller one to look costs more."""
 
 
 def scan(series: Mapping[str, Series]) -> pl.LazyFrame | None:
@@ -55,13 +58,33 @@ def _whole_parts(series: Series, begin: datetime, end: datetime) -> list[Part]:
 
 def _read(parts: Mapping[str, Sequence[Part]], begin: datetime, end: datetime, columns: Sequence[str]) -> pl.DataFrame:
     inside = pl.col(TIMESTAMP).is_between(begin, end, closed="left")
-    return _scan(parts).filter(inside).select(_SYMBOL, TIMESTAMP, *columns).collect()
+    files = _files(parts).select(_SYMBOL, TIMESTAMP, *columns)
+    is_long = any(part.bytes > _LONG for some in parts.values() for part in some)
+    frame = (files.filter(inside) if is_long else files).collect().filter(inside)
+    owners = _owners(parts)
+    runs = (
+        frame[_SYMBOL].rle().struct.unnest()
+    )  # a name for each run of rows: naming row by row takes as long as reading
+    names = pl.Series(_SYMBOL, [owners[path] for path in runs["value"]], pl.String)
+    rows = np.repeat(np.arange(len(names)), runs["len"].to_numpy())
+    return frame.with_columns(names.gather(rows))
 
 
 def _scan(parts: Mapping[str, Sequence[Part]]) -> pl.LazyFrame:
-    owners = {str(part.content): symbol for symbol, some in parts.items() for part in some}
-    scanned = pl.scan_parquet(list(owners), glob=False, include_file_paths=_SYMBOL)
-    return scanned.with_columns(pl.col(_SYMBOL).replace_strict(owners, return_dtype=pl.String))
+    owned = pl.col(_SYMBOL).replace_strict(_owners(parts), return_dtype=pl.String)
+    return _files(parts).with_columns(owned)
+
+
+def _files(parts: Mapping[str, Sequence[Part]]) -> pl.LazyFrame:
+    """Return the rows of parts in their order, with the file as `symbol`."""
+    return pl.scan_parquet(
+        list(_owners(parts)), glob=False, include_file_paths=_SYMBOL, hive_partitioning=False, parallel="none",
+        schema=_SCHEMA,
+    )  # fmt: skip
+
+
+def _owners(parts: Mapping[str, Sequence[Part]]) -> dict[str, str]:
+    return {str(part.content): symbol for symbol, some in parts.items() for part in some}
 
 
 def _frame(tables: Mapping[str, pa.Table], columns: Sequence[str]) -> pl.DataFrame:
