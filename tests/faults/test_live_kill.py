@@ -55,7 +55,7 @@ def test_a_recorder_that_is_killed_loses_nothing_that_it_had_and_ends_whole(data
         for pause in pauses:
             begun = gateway.clock.now()
             with recording(tmp_path, gateway.port, *SYMBOLS, speed=SPEED, database=database_url) as process:
-                until(lambda begun=begun: newest(journal) > begun)  # type: ignore[misc]
+                until(lambda begun=begun, process=process: lives(process) and newest(journal) > begun)  # type: ignore[misc]
                 first = newest(journal)
                 with machine_stands_still() as stood_still:
                     process_is_alive_for(process, pause)
@@ -82,6 +82,12 @@ def newest(journal: LiveJournal) -> float:
     """Return the end of the newest bar of the symbol that is furthest behind."""
     spans = journal.symbols()
     return min((spans[symbol].end.timestamp() if symbol in spans else 0.0) for symbol in SYMBOLS)
+
+
+def lives(process: subprocess.Popen[str]) -> bool:
+    """Say why a recorder has ended, rather than wait for its bars."""
+    assert process.poll() is None, process.communicate()
+    return True
 
 
 def process_is_alive_for(process: subprocess.Popen[str], seconds: float) -> None:
