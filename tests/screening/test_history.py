@@ -20,6 +20,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from tests.screening.bars import Market, all_timeframes, daily, quarters, whole, windows_of
+from workbench.gateway.simulated import SimulatedTape
+from workbench.market.timeframes import TIMEFRAMES
 from workbench.screening.conditions import condition
 from workbench.screening.history import ScreenHistory, run_history
 from workbench.screening.outcomes import outcomes
@@ -248,6 +250,32 @@ def test_at_four_timeframes_it_finds_what_the_slow_way_finds() -> None:
     history = of(MARKET, make_rule(), start, end, "15min", 20.0)
 
     slow = Slow(MARKET, ends, WEIGHTS, "15min", start, end, 20.0)
+    assert_same(history, slow)
+    assert {name for _, _, name, _, _ in slow.hits} == {"", *WEIGHTS}
+    assert len(slow.hits) > 500
+
+
+def simulated(tape: SimulatedTape, symbol: str, timeframe: str, sessions: int) -> pd.DataFrame:
+    """Return bars of the simulated market as they are stored, of the last sessions before `CLOSE`."""
+    begin, end = int((CLOSE - timedelta(days=sessions * 7 // 5)).timestamp()), int(CLOSE.timestamp())
+    bars = tape.bars(symbol, TIMEFRAMES[timeframe].seconds, begin, end, use_rth=True)
+    index = pd.DatetimeIndex(bars.start.astype("datetime64[s]"), name="timestamp").as_unit("us").tz_localize("UTC")
+    columns = {name: getattr(bars, name).astype(float) for name in ("open", "high", "low", "close", "volume")}
+    return pd.DataFrame(columns, index=index)
+
+
+def test_on_the_simulated_market_it_finds_what_the_slow_way_finds() -> None:
+    tape, reach = SimulatedTape(), {"1day": 320, "4hour": 90, "1hour": 60, "15min": 60}
+    market = {
+        symbol: {name: simulated(tape, symbol, name, sessions) for name, sessions in reach.items()}
+        for symbol in ("AAPL", "TSLA", "KO")
+    }
+    ends = {symbol: {name: slow_ends(bars, name) for name, bars in frames.items()} for symbol, frames in market.items()}
+    start, end = CLOSE - timedelta(days=50), CLOSE - timedelta(days=5)
+
+    history = of(market, make_rule(), start, end, "15min", 20.0)
+
+    slow = Slow(market, ends, WEIGHTS, "15min", start, end, 20.0)
     assert_same(history, slow)
     assert {name for _, _, name, _, _ in slow.hits} == {"", *WEIGHTS}
     assert len(slow.hits) > 500

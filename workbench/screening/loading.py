@@ -72,5 +72,6 @@ def all_bars(frame: pl.DataFrame, timeframe: str, symbols: Sequence[str]) -> Win
 
 def _shorter(frame: pl.DataFrame, symbols: Sequence[str], bars: int) -> list[str]:
     """Return the symbols of which there are fewer bars."""
-    counts = dict(frame.group_by("symbol").len().iter_rows())
+    runs = frame.select(pl.col("symbol").rle().struct.unnest()) if len(frame) else frame
+    counts = {symbol: length for length, symbol in runs.iter_rows()}  # the rows of a symbol lie together
     return [symbol for symbol in symbols if counts.get(symbol, 0) < bars]

@@ -60,7 +60,9 @@ def _read(parts: Mapping[str, Sequence[Part]], begin: datetime, end: datetime, c
     inside = pl.col(TIMESTAMP).is_between(begin, end, closed="left")
     files = _files(parts).select(_SYMBOL, TIMESTAMP, *columns)
     is_long = any(part.bytes > _LONG for some in parts.values() for part in some)
-    frame = (files.filter(inside) if is_long else files).collect().filter(inside)
+    frame = (files.filter(inside) if is_long else files).collect()
+    if not frame.select(inside.all()).item():
+        frame = frame.filter(inside)
     owners = _owners(parts)
     runs = (
         frame[_SYMBOL].rle().struct.unnest()
