@@ -24,7 +24,7 @@ import pandas as pd
 from workbench.indicators.batch import compute_runs
 from workbench.indicators.suite import Floats
 from workbench.market.sessions import session_calendar
-from workbench.market.timeframes import parse_timeframe
+from workbench.market.timeframes import TIMEFRAMES, parse_timeframe
 from workbench.screening.conditions import SIDES, UNKNOWN, YES, Answers, answers
 from workbench.screening.outcomes import Outcome, apart, outcomes
 from workbench.screening.rules import Plan, Rule
@@ -267,12 +267,18 @@ class _Tally:
 
     def _stats(self, hits: pd.DataFrame) -> pd.DataFrame:
         rows = []
-        for (what, name, side), group in hits.groupby(["what", "timeframe", "side"], sort=True) if len(hits) else ():
+        groups = dict(list(hits.groupby(["what", "timeframe", "side"]))) if len(hits) else {}
+        for what, name, side in sorted(groups, key=lambda key: _from_long_to_short(*map(str, key))):
+            group = groups[what, name, side]
             for number, bars in enumerate(self._horizons):
                 base = self._base[number, SIDES.index(side)]
                 rows.append({"what": what, "timeframe": name, "side": side, "bars": bars, "hits": len(group)}
                             | _figures(group[group[f"counts_{bars}"]], bars, base, self._timeframe))  # fmt: skip
         return pd.DataFrame(rows)
+
+
+def _from_long_to_short(what: str, timeframe: str, side: str) -> tuple[str, int, str]:
+    return what, -TIMEFRAMES[timeframe].seconds if timeframe else 0, side
 
 
 def _figures(hits: pd.DataFrame, bars: int, base: Floats, timeframe: str) -> dict[str, float]:
