@@ -11,7 +11,7 @@ import statistics
 from jupyter_client.manager import start_new_kernel
 
 UPDATES = 2000
-SETUP = f"""
+SETUP = """
 import json, time
 import numpy as np, pandas as pd
 from workbench.display.live import LiveChart
@@ -28,8 +28,8 @@ chart.is_shown = True
 began = int(index[-1].timestamp())
 def bar(number):
     price = 100 + .01 * (number % 97)
-    return ProvisionalBar('AAPL', '1min', began + 60 * (1 + number // 12), price, price + .1, price - .1, price, 1e4, price,
-                          9., number % 12, 12)
+    start = began + 60 * (1 + number // 12)
+    return ProvisionalBar('AAPL', '1min', start, price, price + .1, price - .1, price, 1e4, price, 9., number % 12, 12)
 def step(number):
     done = [bar(number - 1)] if number and number % 12 == 0 else []
     chart.update(series.take(done, bar(number)))
