@@ -168,3 +168,11 @@ def test_of_processes_that_open_a_new_database_at_once_one_upgrades_it_and_all_w
     with DatabaseManager(database_url) as database:
         rows = database.load_series_metadata()
     assert rows[["symbol", "bar_count"]].to_numpy().tolist() == [["S0", 9], ["S1", 9], ["S2", 9]]
+
+
+def test_a_connection_in_use_when_the_database_is_closed_is_closed_after_its_use(database_url: str) -> None:
+    with DatabaseManager(database_url) as database:
+        before = database._engine.pool
+        database.run(lambda _connection: database.close(), reading=True)
+
+    assert [record.dbapi_connection for record in list(before._pool.queue)] == [None]  # type: ignore[attr-defined]

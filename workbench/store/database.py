@@ -11,7 +11,7 @@ from typing import Self, TypeVar
 from uuid import uuid4
 
 import pandas as pd
-from sqlalchemy import Connection, select
+from sqlalchemy import Connection, event, select
 from sqlalchemy.exc import SQLAlchemyError
 from tenacity import RetryCallState, Retrying, retry_if_exception, stop_after_delay, wait_random_exponential
 
@@ -71,7 +71,8 @@ class DatabaseManager:
         return self._shown
 
     def close(self) -> None:
-        """Close all connections."""
+        """Close all connections; one that another thread still uses, when that is done."""
+        event.listen(self._engine.pool, "checkin", lambda _connection, record: record.invalidate())
         self._engine.dispose()
 
     def schema_status(self) -> schema.SchemaStatus:
