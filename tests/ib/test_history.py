@@ -177,8 +177,8 @@ ANY = When("reqHistoricalData", symbol="AAPL", times=0)
 SERVICE = "Historical Market Data Service error message:"
 
 OUTCOMES: list[tuple[int, str, type[IBError], str]] = [
-    (200, "No security definition has been found for the request", UnknownContract, "universe.csv"),
-    (200, "The contract description specified for AAPL is ambiguous.", UnknownContract, "primary_exchange"),
+    (200, "No security definition has been found for the request", UnknownContract, "universe list"),
+    (200, "The contract description specified for AAPL is ambiguous.", UnknownContract, "--primary-exchange"),
     (162, f"{SERVICE}No market data permissions for ISLAND STK", NoPermission, "Subscribe"),
     (354, "Requested market data is not subscribed.", NoPermission, "Subscribe"),
     (162, f"{SERVICE}Historical data request pacing violation", PacingViolation, "Wait a minute"),

@@ -192,7 +192,7 @@ def test_two_runs_in_one_second_leave_two_notebooks(tmp_path: Path, mark: str) -
 
     folder = tmp_path / "runs" / "2026-11-20"
     assert files_in(folder) == ["01-try-it-120000-2.ipynb", "01-try-it-120000.ipynb"]
-    assert {text_of(code_cells(output)[-1]) for output in folder.iterdir()} == {"1\n", "2\n"}
+    assert {text_of(code_cells(output)[-1]) for output in folder.glob("*.ipynb")} == {"1\n", "2\n"}
 
 
 def test_what_processes_print_at_their_start_disturbs_nothing(
