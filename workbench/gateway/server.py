@@ -196,6 +196,8 @@ class GatewayServer:
                 log.info("a client did not finish its handshake in %g s", HANDSHAKE_S)
             except OSError as error:
                 log.info("a client is gone: %s", error)
+            except asyncio.CancelledError:  # only the end of all does this, and asyncio 3.11 would complain of the task
+                log.info("the gateway ends while a client is there")
             finally:
                 connection.close()
                 writer.close()
