@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from datetime import UTC, datetime
+from typing import Any
 
 from sqlalchemy import (
     JSON,
@@ -165,15 +166,23 @@ coarse_screening_results = Table(
     Index("idx_screening_symbol", "symbol", "as_of"),
 )
 
+
+def _ranked() -> list[Column[Any]]:
+    """Return the columns that the watchlist and its history have alike."""
+    return [
+        Column("rank", Integer, nullable=False),
+        Column("side", String(5), nullable=False),
+        Column("score", Double, nullable=False),
+        Column("since", UtcTimestamp, nullable=False),
+        Column("reasons", JSON, nullable=False),
+    ]
+
+
 watchlist_realtime = Table(
     "watchlist_realtime",
     metadata,
     Column("symbol", String(10), primary_key=True),
-    Column("rank", Integer, nullable=False),
-    Column("side", String(5), nullable=False),
-    Column("score", Double, nullable=False),
-    Column("since", UtcTimestamp, nullable=False),
-    Column("reasons", JSON, nullable=False),
+    *_ranked(),
     Column("timestamp", UtcTimestamp, nullable=False),  # of the list: when it was chosen
     Column("updated_at", UtcTimestamp, nullable=False),  # of the row: when it was scored last
 )
@@ -183,11 +192,7 @@ watchlist_history = Table(
     metadata,
     Column("timestamp", UtcTimestamp, primary_key=True),
     Column("symbol", String(10), primary_key=True),
-    Column("rank", Integer, nullable=False),
-    Column("side", String(5), nullable=False),
-    Column("score", Double, nullable=False),
-    Column("since", UtcTimestamp, nullable=False),
-    Column("reasons", JSON, nullable=False),
+    *_ranked(),
     Index("idx_watchlist_history_symbol", "symbol", "timestamp"),
 )
 
