@@ -39,6 +39,10 @@ def due(trigger: str, first: str, last: str) -> list[str]:
         # the clocks go back on November 1st and forward on March 8th, 2026
         ("06:00", "2026-10-30", "2026-11-02", ["10-30 06:00", "11-02 06:00"]),
         ("close+30m", "2026-03-06", "2026-03-09", ["03-06 16:30", "03-09 16:30"]),
+        ("cron 30 1 * * *", "2026-10-31", "2026-11-02", ["10-31 01:30", "11-01 01:30", "11-02 01:30"]),
+        ("cron 30 */1 * * *", "2026-11-01", "2026-11-01",
+            ["11-01 00:30", "11-01 01:30", *[f"11-01 {hour:02d}:30" for hour in range(1, 24)]]),
+        ("cron 30 2 * * sun", "2026-03-08", "2026-03-15", ["03-08 03:30", "03-15 02:30"]),  # 02:30 did not come
     ],
 )
 def test_a_trigger_means_these_times(trigger: str, first: str, last: str, expected: list[str]) -> None:

@@ -68,11 +68,14 @@ def _cron(expression: str) -> Times:
     except ValueError as error:
         raise InvalidSettings(f"cron {expression}: {error}; write five fields, as in cron 0 18 * * sun") from error
 
+    # When the clocks go back, 01:30 comes twice: a job of every hour runs at both, one of 01:30 at the first alone.
+    is_hourly = expression.split()[1].startswith("*")
+
     def times(begin: datetime, end: datetime) -> list[datetime]:
         found: list[datetime] = []
         due = trigger.get_next_fire_time(None, begin)
         while due is not None and due < end:
-            found.append(due.astimezone(UTC))
+            found += [due.astimezone(UTC)] if is_hourly or not due.fold else []
             due = trigger.get_next_fire_time(due, due)
         return found
 
