@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import signal
 import subprocess
 import sys
 from collections.abc import Iterator
@@ -16,12 +17,16 @@ OURS = ("WORKBENCH_", "DATABASE_URL")
 def recording(
     folder: Path, port: int, *symbols: str, speed: float, database: str = ""
 ) -> Iterator[subprocess.Popen[str]]:
-    """Run `workbench live`, as a user does; at the end it is killed, if it still runs."""
+    """Run `workbench live`, as a user does; at the end it is killed, if it still runs.
+
+    An error of the block's is given a note of what the recorder has told, and of where each of its threads was.
+    """
     inherited = {name: value for name, value in os.environ.items() if not name.startswith(OURS)}
     settings = {
         "WORKBENCH_IB__PORT": str(port),
         "WORKBENCH_IB__GATEWAY_SPEED": str(speed),
         "WORKBENCH_DATA_DIR": str(folder),
+        "PYTHONFAULTHANDLER": "1",
     }
     process = subprocess.Popen(
         [sys.executable, "-m", "workbench", "live", *symbols],
@@ -33,6 +38,11 @@ def recording(
     )
     try:
         yield process
+    except BaseException as error:
+        if process.returncode is None:
+            process.send_signal(signal.SIGABRT)
+            error.add_note("\n".join(process.communicate(timeout=60)))
+        raise
     finally:
         if process.returncode is None:
             process.kill()
