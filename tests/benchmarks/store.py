@@ -25,6 +25,7 @@ from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -43,6 +44,8 @@ from workbench.store.historical import HistoricalDataManager
 
 BEGIN, END = datetime(2015, 11, 1, tzinfo=UTC), datetime(2025, 11, 15, tzinfo=UTC)
 DAYS_MANY, SYMBOLS = 730, 500
+SESSIONS = 5
+"""So many days are appended in a row, each on its own: an update of the desk, too, brings one series after another."""
 LONG = "SPY"
 Answer = tuple[int, float]
 """Rows, and the sum of their closes."""
@@ -289,16 +292,18 @@ class Table:
 
     took: dict[str, dict[str, list[float]]] = field(default_factory=dict)
 
-    def measure(self, operation: str, peers: Sequence[Any], act: Callable[[Any], Answer]) -> None:
-        """Let each peer do it once; all must answer the same."""
+    def measure(self, operation: str, peers: Sequence[Any], *acts: Callable[[Any], Answer]) -> None:
+        """Let each peer do it, once or several times in a row, and take the mean; all must answer the same."""
         answers = {}
         for peer in peers:
             os.sync()
-            began = time.perf_counter()
-            answers[peer.name] = act(peer)
-            seconds = time.perf_counter() - began
-            seconds = peer.took if isinstance(peer, ArcticDB) else seconds
-            self.took.setdefault(operation, {}).setdefault(peer.name, []).append(seconds)
+            seconds = 0.0
+            for act in acts:
+                began = time.perf_counter()
+                answers[peer.name] = act(peer)
+                took = time.perf_counter() - began
+                seconds += peer.took if isinstance(peer, ArcticDB) else took
+            self.took.setdefault(operation, {}).setdefault(peer.name, []).append(seconds / len(acts))
         rows, closes = answers[peers[0].name]
         for name, (others_rows, others_closes) in answers.items():
             if others_rows != rows or abs(others_closes - closes) > 1e-6 * max(1.0, abs(closes)):
@@ -363,7 +368,7 @@ def all_peers(folder: Path, symbols: Sequence[str], arctic: str | None) -> Itera
 
 def run(folder: Path, rounds: int, symbols_count: int, arctic: str | None) -> None:
     symbols = [f"S{number:03}" for number in range(symbols_count)]
-    whole = bars_between(BEGIN, END + timedelta(days=3 * rounds + 10), 1, 1)
+    whole = bars_between(BEGIN, END + timedelta(days=8 * (rounds + 2)), 1, 1)
     past, future = whole[whole.index < END], whole[whole.index >= END]
     days = [day for _, day in future.groupby(future.index.date)]
     with all_peers(folder, symbols, arctic) as peers:
@@ -393,24 +398,30 @@ def run(folder: Path, rounds: int, symbols_count: int, arctic: str | None) -> No
         print(f"{'ours to seed (aim 0.75)':32}{sizes['ours'] / sizes['seed']:.2f}, {many['ours'] / many['seed']:.2f}")
         table = Table()
         for turn in range(rounds + 1):
-            measure_round(table, peers[turn % len(peers) :] + peers[: turn % len(peers)], days[turn], symbols)
+            week = days[SESSIONS * turn : SESSIONS * (turn + 1)]
+            measure_round(table, peers[turn % len(peers) :] + peers[: turn % len(peers)], week, symbols)
             if turn == 0:
                 table = Table()  # the first round only warms up
         table.print(names)
         print_ratios(table, names)
         after = {peer.name: peer.bytes() - many[peer.name] for peer in peers}
-        grown = rows_long + sum(len(day) for day in days[: rounds + 1])
+        grown = rows_long + sum(len(day) for day in days[: SESSIONS * (rounds + 1)])
         print(f"\n{'bytes a bar after the appends':32}" + "".join(f"{it:>12} {after[it] / grown:6.1f}" for it in names))
 
 
-def measure_round(table: Table, peers: Sequence[Any], day: pd.DataFrame, symbols: Sequence[str]) -> None:
-    now = day.index[-1].to_pydatetime()
-    table.measure("append a day to ten years", peers, lambda peer: peer.append(day))
+def measure_round(table: Table, peers: Sequence[Any], week: Sequence[pd.DataFrame], symbols: Sequence[str]) -> None:
+    now = week[-1].index[-1].to_pydatetime()
+    table.measure("append a day to ten years", peers, *(partial(_append, day) for day in week))
     table.measure("last 30 days of ten years", peers, lambda peer: peer.read(now - timedelta(days=30), None))
     table.measure("all of ten years", peers, lambda peer: peer.read(None, None))
     table.measure("two columns of ten years", peers, lambda peer: peer.read(None, ["close", "volume"]))
     since = END - timedelta(days=60)
     table.measure("60 days of 500 symbols", peers, lambda peer: peer.read_many(symbols, since))
+
+
+def _append(day: pd.DataFrame, peer: Any) -> Answer:
+    answer: Answer = peer.append(day)
+    return answer
 
 
 def main() -> None:
