@@ -8,35 +8,27 @@ from __future__ import annotations
 
 import logging
 import threading
-from collections import defaultdict
 from collections.abc import Callable, Collection, Mapping, Sequence
-from math import inf
 from types import MappingProxyType
 
 import pandas as pd
 
 from workbench.display.live.chart import LiveChart
+from workbench.display.live.journal import JournalBars
 from workbench.display.live.series import LiveSeries
 from workbench.errors import StoreError
 from workbench.indicators.engine import IndicatorEngine
-from workbench.market.aggregate import ProvisionalBar, RealtimeBarAggregator
-from workbench.market.coverage import Interval
-from workbench.market.sessions import session_calendar
-from workbench.market.timeframes import TIMEFRAMES
-from workbench.store.journal import LiveBar, LiveJournal
+from workbench.market.aggregate import ProvisionalBar
+from workbench.store.journal import LiveJournal
 
 logger = logging.getLogger(__name__)
-
-_FIVE = TIMEFRAMES["5sec"]
-_SESSIONS = 5
-"""So many of the journal's newest sessions are drawn, should the store not have them."""
 
 Stored = Callable[[str, str], pd.DataFrame]
 """Returns the stored bars of a symbol and a timeframe, none where there are none."""
 
 
 class LiveFeed:
-    """Live bars of the journal for charts, from the first `attach` until `close`.
+    """Live bars of the journal for charts, from the first `open` until `close`.
 
     Charts are updated as often as the journal is looked at, every `poll_s` seconds, and only when bars have come.
     """
@@ -44,17 +36,15 @@ class LiveFeed:
     def __init__(self, journal: LiveJournal, engine: IndicatorEngine, stored: Stored, *, poll_s: float = 0.25) -> None:
         self._journal, self._engine, self._stored, self._poll_s = journal, engine, stored, poll_s
         self._followed: dict[LiveChart, LiveSeries] = {}
-        self._aggregator = RealtimeBarAggregator()
         self._lock = threading.RLock()
         self._stopping = threading.Event()
-        self._cursor = 0
+        self._bars: JournalBars | None = None
         self._thread: threading.Thread | None = None
 
     def open(self, symbol: str, timeframe: str, **choices: object) -> LiveChart:
         """Return a chart of a series that moves with the journal; `choices` are those of `LiveChart`."""
         with self._lock:
-            self._begin()
-            series = self._series(symbol, timeframe, self._live_bars(symbol))
+            series = self._series(symbol, timeframe, self._begun().open(symbol))
             chart = LiveChart(series.study, symbol=symbol, timeframe=timeframe, live=True, **choices)  # type: ignore[arg-type]
             self._followed[chart] = series
             self._bring_to_charts([symbol])
@@ -63,10 +53,17 @@ class LiveFeed:
     def turn(self, chart: LiveChart, symbol: str = "", timeframe: str = "") -> None:
         """Let a chart show another series from now on."""
         with self._lock:
-            self._show(
-                chart, symbol or chart.symbol, timeframe or chart.timeframe, self._live_bars(symbol or chart.symbol)
-            )
+            live = self._begun().open(symbol or chart.symbol)
+            self._show(chart, symbol or chart.symbol, timeframe or chart.timeframe, live)
             self._bring_to_charts([chart.symbol])
+
+    def turn_all(self, charts: Sequence[LiveChart], symbol: str) -> None:
+        """Let charts show another symbol, each at its timeframe; what the journal has is read once for all."""
+        with self._lock:
+            live = self._begun().open(symbol)
+            for chart in charts:
+                self._show(chart, symbol, chart.timeframe, live)
+            self._bring_to_charts([symbol])
 
     def drop(self, chart: LiveChart) -> None:
         """Bring nothing to this chart any more."""
@@ -81,31 +78,33 @@ class LiveFeed:
 
     # -- the thread
 
-    def _begin(self) -> None:
-        if self._thread is not None:
-            return
-        self._cursor = self._journal.end()
-        self._thread = threading.Thread(target=self._run, name="live-feed", daemon=True)
-        self._thread.start()
+    def _begun(self) -> JournalBars:
+        """Return the bars that are followed; the thread runs from now on."""
+        if self._bars is None or self._thread is None:
+            self._bars = JournalBars(self._journal)
+            self._thread = threading.Thread(target=self._run, args=(self._bars,), name="live-feed", daemon=True)
+            self._thread.start()
+        return self._bars
 
-    def _run(self) -> None:
+    def _run(self, bars: JournalBars) -> None:
         try:
             while not self._stopping.wait(self._poll_s):
                 with self._lock:
-                    self._look()
+                    self._look(bars)
         except Exception as error:
             logger.exception("the charts have stopped")
             self._notice(f"this chart has stopped: {error}; run its cell again")
             self._thread = None
 
-    def _look(self) -> None:
+    def _look(self, bars: JournalBars) -> None:
         """Bring what has come; while the journal cannot be read the charts say so."""
         self._followed = {chart: series for chart, series in self._followed.items() if chart.comm is not None}
         try:
-            page = self._journal.read(self._cursor, {chart.symbol for chart in self._followed})
-            if self._followed and page.bars:
-                self._bring(page.bars)
-            self._cursor = page.cursor
+            news = bars.read({chart.symbol for chart in self._followed})
+            for symbol in news.late:
+                self._restart(symbol, bars.open(symbol))
+            if news.bars or news.late:
+                self._bring_to_charts([*news.complete, *news.late], news.complete)
             self._notice("")
         except StoreError as error:
             self._notice(f"the live journal cannot be read: {error}")
@@ -114,17 +113,6 @@ class LiveFeed:
         for chart in self._followed:
             chart.notice = text
 
-    def _bring(self, bars: Sequence[LiveBar]) -> None:
-        complete: dict[str, list[ProvisionalBar]] = defaultdict(list)
-        for bar in bars:
-            complete[bar.symbol] += self._aggregator.add(*bar)
-        late = {one.symbol for one in self._aggregator.late}
-        self._aggregator.late.clear()
-        for symbol in late:
-            self._restart(symbol)
-            del complete[symbol]
-        self._bring_to_charts([*complete, *late], complete)
-
     def _bring_to_charts(
         self, symbols: Collection[str], complete: Mapping[str, list[ProvisionalBar]] = MappingProxyType({})
     ) -> None:
@@ -132,11 +120,10 @@ class LiveFeed:
         for chart, series in self._followed.items():
             if chart.symbol in symbols:
                 done = [bar for bar in complete.get(chart.symbol, ()) if bar.timeframe == chart.timeframe]
-                chart.update(series.take(done, self._aggregator.forming(chart.symbol, chart.timeframe)))
+                chart.update(series.take(done, self._begun().aggregator.forming(chart.symbol, chart.timeframe)))
 
-    def _restart(self, symbol: str) -> None:
+    def _restart(self, symbol: str, live: Sequence[ProvisionalBar]) -> None:
         """Draw a symbol anew: bars have come that belong to what was complete."""
-        live = self._live_bars(symbol)
         for chart in [chart for chart in self._followed if chart.symbol == symbol]:
             self._show(chart, symbol, chart.timeframe, live)
 
@@ -147,20 +134,6 @@ class LiveFeed:
 
     def _series(self, symbol: str, timeframe: str, live: Sequence[ProvisionalBar]) -> LiveSeries:
         # What the thread would stumble on later raises here, where it is asked for.
-        self._aggregator.forming(symbol, timeframe)
+        self._begun().aggregator.forming(symbol, timeframe)
         mine = [bar for bar in live if bar.timeframe == timeframe]
         return LiveSeries(self._engine, self._stored(symbol, timeframe), mine)
-
-    def _live_bars(self, symbol: str) -> list[ProvisionalBar]:
-        """Return the complete bars of the sessions that the journal has of a symbol; build the newest one here."""
-        held = self._journal.symbols().get(symbol)
-        sessions = session_calendar().during(held.begin, held.end, _FIVE)[-_SESSIONS:] if held else []
-        done: list[ProvisionalBar] = []
-        for session in sessions:
-            bars = self._journal.load(symbol, Interval(session.begin, session.end))
-            if len(bars):
-                is_newest = session is sessions[-1]
-                aggregator = self._aggregator if is_newest else RealtimeBarAggregator()
-                done += aggregator.rebuild(symbol, bars, bars.index[-1].timestamp() if is_newest else inf)
-        self._aggregator.late.clear()
-        return done
