@@ -16,7 +16,7 @@ from queue import Empty, SimpleQueue
 import pandas as pd
 
 from workbench.errors import StoreError
-from workbench.screening.conditions import SIDES
+from workbench.screening.conditions import SIDES, Side
 from workbench.screening.live import LiveScreen, RowsOf, Turn
 from workbench.screening.rules import Rule
 from workbench.screening.screen import ScreenResult
@@ -97,6 +97,18 @@ class ScreenWatch:
                 return None
             self._keep_followed(self._screen)
             return self._screen.result(top)
+
+    def scores(self) -> dict[str, tuple[Side, float, bool]]:
+        """Return each symbol's better side, its score, and whether the gates let it through; as of the newest bar."""
+        with self._lock:
+            scores = self._screen.scores() if self._screen is not None else None
+            if self._screen is None or scores is None:
+                return {}
+            best = scores.total.argmax(axis=0).tolist()
+            return {
+                symbol: (SIDES[side], float(scores.total[side, at]), bool(scores.passes[at]))
+                for at, (symbol, side) in enumerate(zip(self._screen.symbols, best, strict=True))
+            }
 
     def _keep_followed(self, screen: LiveScreen) -> set[str]:
         """Forget who is not followed any more, and return who is; once recording has ended, nothing is forgotten."""

@@ -51,6 +51,15 @@ class Page:
     cursor: int
 
 
+@dataclass(frozen=True, slots=True)
+class Hold:
+    """A recorder's lease on a symbol."""
+
+    symbol: str
+    holder: Holder
+    until: datetime
+
+
 class LiveJournal:
     """The journal of one database."""
 
@@ -175,6 +184,12 @@ class LiveJournal:
             if symbols:
                 connection.execute(insert_into(table, connection), [{"symbol": symbol} | mine for symbol in symbols])
 
+    def recorders(self) -> list[Hold]:
+        """Return who records what, by symbol, whether that process still lives or not."""
+        with self._database.reading() as connection:
+            rows = connection.execute(select(live_recorders).order_by(live_recorders.c.symbol)).all()
+        return [Hold(row.symbol, _holder(row), row.until) for row in rows]
+
     def release(self, holder: Holder) -> None:
         """Hold nothing any more."""
         with self._database.transaction() as connection:
@@ -182,7 +197,11 @@ class LiveJournal:
 
 
 def _is_gone(row: Any) -> bool:
-    return Holder(row.holder, row.machine, row.pid, row.started, row.token).is_gone()
+    return _holder(row).is_gone()
+
+
+def _holder(row: Any) -> Holder:
+    return Holder(row.holder, row.machine, row.pid, row.started, row.token)
 
 
 def _insert(connection: Connection, bars: Sequence[LiveBar], *, from_history: bool) -> None:

@@ -143,6 +143,11 @@ class LiveSession:
         """What is recorded."""
         return list(self._subscriber.symbols) if self._subscriber else []
 
+    def now(self) -> float | None:
+        """Return the gateway's time in epoch seconds; None while nothing is recorded, or before it is known."""
+        subscriber = self._subscriber
+        return subscriber.now() if subscriber is not None else None
+
     def complete_rows(self, symbol: str, timeframe: str) -> Rows:
         """Return the complete bars as numbers; see `RealtimeBarAggregator.complete_rows`."""
         if self._recorder is None:
