@@ -9,6 +9,7 @@
     │   ├── InvalidIndicator
     │   └── InvalidSettings
     ├── StoreError              the parquet store or the database
+    │   ├── NothingStored       no bars of a series, or none where they were asked for
     │   ├── CorruptPart         a part that cannot be read; says how to repair it
     │   ├── BasisMismatch       stored bars and IB's differ as after a split
     │   ├── AlreadyRecorded     another recorder takes the live bars of a symbol
@@ -28,7 +29,8 @@
     └── NotebookError
         ├── UnknownNotebook
         ├── InvalidParameters   refused before a kernel was started
-        └── RunFailed           a cell failed; the executed notebook is kept
+        ├── RunFailed           a cell failed; the executed notebook is kept
+        └── AlreadyRuns         a job was to be run that runs already
 
 Each class stands for one thing a caller can do about it. A message names the cause and the next step.
 """
@@ -75,6 +77,17 @@ class InvalidSettings(InvalidInput):
 
 class StoreError(WorkbenchError):
     """The store could not read or write."""
+
+
+class NothingStored(StoreError):
+    """Nothing is stored of a series, or nothing of the interval that was asked for."""
+
+    def __init__(self, symbol: str, timeframe: str, known: str = "") -> None:
+        self.symbol, self.timeframe = symbol, timeframe
+        super().__init__(
+            f"nothing is stored of {symbol} {timeframe}{f' ({known})' if known else ''}. To fetch it: "
+            f'desk.backfill("{symbol}", "{timeframe}"), or workbench backfill {symbol} -t {timeframe}'
+        )
 
 
 class CorruptPart(StoreError):
@@ -188,6 +201,10 @@ class UnknownNotebook(NotebookError, InvalidInput):
 
 class InvalidParameters(NotebookError, InvalidInput):
     """Parameters that the notebook does not have, or of another type."""
+
+
+class AlreadyRuns(NotebookError):
+    """A job was to be run that runs already, on this machine or on another that shares the database."""
 
 
 class RunFailed(NotebookError):

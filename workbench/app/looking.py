@@ -2,40 +2,131 @@
 
 from __future__ import annotations
 
+import logging
+from difflib import get_close_matches
 from typing import TYPE_CHECKING, Any, Literal, overload
 
 from workbench.app.parts import DeskParts
-from workbench.errors import InvalidInput
+from workbench.errors import InvalidInput, NothingStored
+from workbench.market.bars import empty_bars
 from workbench.market.names import as_names
-from workbench.market.timeframes import TIMEFRAMES
+from workbench.market.sessions import parse_bound, session_calendar
+from workbench.market.spans import Bound, Last, cut
+from workbench.market.timeframes import TIMEFRAMES, parse_timeframe
 
 if TYPE_CHECKING:
+    import pandas as pd
+
     from workbench.display.charts import Chart
     from workbench.display.explorer import Explorer
     from workbench.display.live import LiveChart
 
 
+logger = logging.getLogger(__name__)
+
+
 class Looking(DeskParts):
     """Jobs that look at what is stored and change nothing."""
 
+    def bars(
+        self, symbol: str, timeframe: str = "15min", *, start: Bound = None, end: Bound = None, last: Last = None
+    ) -> pd.DataFrame:
+        """Return stored bars, indexed by their start in UTC: `open high low close volume average bar_count`.
+
+            desk.bars("AAPL", "15min", last="60d")
+            desk.bars("SPY", "1day", start="2025-01-01", end="2026-01-01")
+
+        `start` and `end` bound `[start, end)`; a date alone is that date in New York. `last` is a number of bars, or a
+        span such as `60d 8w 6mo 2y` that ends with the newest stored bar's date. Bars that are being recorded are in
+        `desk.live.bars`. Raises `NothingStored`; warns where the store begins after `start`.
+        """
+        bars = self.store.load_bars(symbol, timeframe) if self._is_stored(symbol, timeframe) else empty_bars()
+        if bars.empty:
+            raise self._nothing_stored(symbol, timeframe)
+        self._warn_of_a_late_begin(symbol, timeframe, start)
+        return self._not_empty(cut(bars, timeframe, start, end, last), bars, symbol, timeframe)
+
     @overload
-    def chart(self, symbol: str, timeframe: str = ..., *, live: Literal[False] = ..., **choices: Any) -> Chart: ...
+    def chart(
+        self, symbol: str, timeframe: str = ..., *, live: Literal[False] = ..., start: Bound = ..., end: Bound = ...,
+        last: Last = ..., **choices: Any,
+    ) -> Chart: ...  # fmt: skip
 
     @overload
     def chart(self, symbol: str, timeframe: str = ..., *, live: Literal[True], **choices: Any) -> LiveChart: ...
 
-    def chart(self, symbol: str, timeframe: str = "15min", *, live: bool = False, **choices: Any) -> Chart | LiveChart:
+    def chart(
+        self,
+        symbol: str,
+        timeframe: str = "15min",
+        *,
+        live: bool = False,
+        start: Bound = None,
+        end: Bound = None,
+        last: Last = 260,
+        **choices: Any,
+    ) -> Chart | LiveChart:
         """Return a chart of the stored bars; with `live` one that moves with the live journal, whoever records.
 
-        `choices` are those of `price_chart`, live those of `LiveChart`: panels, overlays, last, style, and others.
+            desk.chart("AAPL", "15min", last="10d", panels=["stoch", "rsi"], style="dark")
+
+        `start`, `end` and `last` are those of `bars`. `choices` are those of `price_chart`, live those of `LiveChart`:
+        panels, overlays, style, and others. Raises `NothingStored`, not live: there bars may be still to come.
         """
         from workbench.display.charts import price_chart
 
         if live:
             return self.feed.open(symbol, timeframe, **({"source": self.store.source} | choices))
+        if not self._is_stored(symbol, timeframe):
+            raise self._nothing_stored(symbol, timeframe)
         study = self.indicators.calculate_indicators_cached(symbol, timeframe)
-        given = {"symbol": symbol, "timeframe": timeframe, "source": self.store.source, "last": 260}
-        return price_chart(study, **(given | choices))
+        shown = self._not_empty(cut(study, timeframe, start, end, last), study, symbol, timeframe)
+        given = {"symbol": symbol, "timeframe": timeframe, "source": self.store.source}
+        return price_chart(shown, **(given | choices))
+
+    def watchlist(self) -> pd.DataFrame:
+        """Return the watchlist, the first rank first, with each symbol's side, score and reasons.
+
+        desk.update_watchlist(desk.screen().table)
+        desk.watchlist()
+        """
+        listed = self.db.load_latest_watchlist()
+        if listed.empty:
+            logger.warning("the watchlist is empty; to fill it: desk.update_watchlist(desk.screen().table)")
+        return listed
+
+    def _is_stored(self, symbol: str, timeframe: str) -> bool:
+        return len(self.store.coverage(symbol, timeframe)) > 0 or self.store.known_info(symbol, timeframe).bars > 0
+
+    def _nothing_stored(self, symbol: str, timeframe: str) -> NothingStored:
+        """Return the error, with what is stored of the symbol, or of one that is spelt alike."""
+        stored: dict[str, list[str]] = {}
+        for info in self.store.series():
+            if info.bars and info.what_to_show == "TRADES":
+                stored.setdefault(info.symbol, []).append(info.timeframe)
+        if symbol in stored:
+            return NothingStored(symbol, timeframe, f"stored of {symbol}: {', '.join(stored[symbol])}")
+        near = get_close_matches(symbol, stored, n=3)
+        return NothingStored(symbol, timeframe, f"did you mean {' or '.join(near)}?" if near else "")
+
+    def _not_empty(self, chosen: pd.DataFrame, all_of_it: pd.DataFrame, symbol: str, timeframe: str) -> pd.DataFrame:
+        if chosen.empty:
+            first, last = all_of_it.index[0], all_of_it.index[-1]
+            known = f"in that interval; it has bars from {first:%Y-%m-%d %H:%M} to {last:%Y-%m-%d %H:%M} UTC"
+            raise NothingStored(symbol, timeframe, known)
+        return chosen
+
+    def _warn_of_a_late_begin(self, symbol: str, timeframe: str, start: Bound) -> None:
+        """Say so where sessions lie between the begin that is asked for and the first that is stored."""
+        held = next(iter(self.store.coverage(symbol, timeframe)), None)
+        if start is None or held is None:
+            return
+        length = parse_timeframe(timeframe)
+        if session_calendar().during(parse_bound(start, length), held.begin, length):
+            logger.warning(
+                "%s %s is stored from %s on only; for what is before: desk.backfill(%r, %r, since=%r)",
+                symbol, timeframe, f"{held.begin:%Y-%m-%d}", symbol, timeframe, str(start),
+            )  # fmt: skip
 
     def explore(self, symbol: str = "", timeframe: str = "15min", **choices: Any) -> Explorer:
         """Return a chart of a stored series with controls to choose another; `choices` are those of `Explorer`."""

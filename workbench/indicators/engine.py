@@ -13,7 +13,7 @@ import numpy.typing as npt
 import pandas as pd
 import talib
 
-from workbench.errors import InvalidBars
+from workbench.errors import InvalidBars, NothingStored
 from workbench.indicators.batch import compute, compute_runs
 from workbench.indicators.cache import IndicatorCache, Version
 from workbench.indicators.define import check_suite
@@ -23,6 +23,8 @@ from workbench.indicators.growing import GrowingValues
 from workbench.indicators.incremental import LiveIndicators
 from workbench.indicators.suite import COLUMNS, SUITE, Floats, Indicator, stochrsi_tradingview
 from workbench.market.bars import COLUMNS as BAR_COLUMNS
+from workbench.market.spans import Bound, Last, cut
+from workbench.market.timeframes import parse_timeframe
 
 if TYPE_CHECKING:
     import polars as pl
@@ -114,6 +116,20 @@ class IndicatorEngine:
         result = self._grown(key, load(symbol, timeframe))
         self.cache.set(key, result, now, on_disk=self._is_lasting)
         return result
+
+    def __call__(
+        self, symbol: str, timeframe: str, *, start: Bound = None, end: Bound = None, last: Last = None
+    ) -> pd.DataFrame:
+        """Return stored bars of a symbol with the indicators added, as they are after all bars before them.
+
+            desk.indicators("AAPL", "15min", last="60d")[["close", "rsi", "stoch_k"]]
+
+        `start`, `end` and `last` are those of `desk.bars`. Raises `NothingStored`.
+        """
+        study = self.calculate_indicators_cached(symbol, str(parse_timeframe(timeframe)))
+        if study.empty:
+            raise NothingStored(symbol, timeframe)
+        return cut(study, timeframe, start, end, last)
 
     def _grown(self, key: Hashable, bars: pd.DataFrame) -> pd.DataFrame:
         """Return the bars with the indicators added, carried on from the last time where they only grew."""
