@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import threading
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
@@ -12,8 +12,9 @@ from typing import Any
 import nbformat
 import pytest
 
-from workbench.errors import InvalidSettings, RunFailed
+from workbench.errors import InvalidInput, InvalidSettings, RunFailed, StoreError
 from workbench.market.sessions import EXCHANGE_ZONE
+from workbench.pipeline import runner
 from workbench.pipeline.jobs import Job
 from workbench.pipeline.manager import DataPipelineManager, Desk
 from workbench.pipeline.notebooks import Limits, RunResult
@@ -41,12 +42,12 @@ class Clock:
 class Scheduler(DataPipelineManager):
     """One whose notebooks are replaced by a function: how runs end is tested with real ones in test_notebooks."""
 
-    work: Callable[[Job, Claim, Limits], RunResult] = staticmethod(
-        lambda job, claim, limits: RunResult(Path("x.ipynb"), 1, 0.1, {"bars": 7})
-    )
-
-    def _execute(self, job: Job, claim: Claim, limits: Limits) -> RunResult:
-        return self.work(job, claim, limits)
+    def __init__(self, jobs: Sequence[Job], runs: JobRuns, desk: Desk) -> None:
+        super().__init__(jobs, runs, desk)
+        self.work: Callable[[Job, Claim, Limits], RunResult] = lambda job, claim, limits: RunResult(
+            Path("x.ipynb"), 1, 0.1, {"bars": 7}
+        )
+        self._runner._execute = lambda job, claim, run_id, limits: self.work(job, claim, limits)  # type: ignore[method-assign]
 
     def look_and_wait(self) -> None:
         """Look once, and wait until what was started has ended."""
@@ -285,6 +286,71 @@ def test_a_job_that_cannot_run_is_refused_at_the_start_by_its_name(make: Callabl
 
     with pytest.raises(InvalidSettings, match=r"jobs.screen: .*topp[\s\S]*jobs.update: .*09-nothing"):
         make(*wrong).start()
+
+
+def test_whatever_breaks_in_a_run_its_record_is_ended_and_tells_it_without_secrets(
+    database: DatabaseManager, desk: Desk
+) -> None:
+    manager = Scheduler([DAILY], JobRuns(database), replace(desk, secrets=["hunter22"]))
+
+    def break_down(*_: Any) -> RunResult:
+        raise ZeroDivisionError("nobody thought of hunter22")
+
+    manager.work = break_down
+    desk.now.set("2026-11-23T06:00")  # type: ignore[attr-defined]
+    manager.look_and_wait()
+
+    assert record(manager) == [("update", "23 06:00", "failed", 1)]
+    assert manager.runs.load().iloc[0]["error"] == "ZeroDivisionError: nobody thought of ***"
+
+
+def test_an_end_that_cannot_be_recorded_is_recorded_later(
+    make: Callable[..., Scheduler], desk: Desk, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    manager = make(DAILY)
+    real, failures = manager.runs.end, [StoreError("the disk is full"), StoreError("the disk is full")]
+
+    def end(*values: Any, **more: Any) -> None:
+        if failures:
+            raise failures.pop()
+        real(*values, **more)
+
+    monkeypatch.setattr(runner, "_AGAIN_S", 0.01)
+    manager.runs.end = end  # type: ignore[method-assign]
+    desk.now.set("2026-11-23T06:00")  # type: ignore[attr-defined]
+    manager.look_and_wait()
+
+    assert failures == []
+    assert record(manager) == [("update", "23 06:00", "succeeded", 1)]
+
+
+def test_a_job_is_run_now_once_at_a_time(make: Callable[..., Scheduler], desk: Desk) -> None:
+    manager, other = make(DAILY), make(DAILY)
+    begun, going = threading.Event(), threading.Event()
+    desk.now.set("2026-11-23T12:34")  # type: ignore[attr-defined]
+
+    def wait(*_: Any) -> RunResult:
+        begun.set()
+        assert going.wait(20)
+        return RunResult(Path("x.ipynb"), 1, 0.1)
+
+    manager.work = wait
+    numbers: list[int | None] = []
+    running = threading.Thread(target=lambda: numbers.append(manager.run_now("update", threading.Event())))
+    running.start()
+    assert begun.wait(20)
+    refused = other.run_now("update", threading.Event())
+    going.set()
+    running.join(20)
+
+    assert refused is None
+    assert numbers == [int(manager.runs.load().iloc[0]["id"])]
+    assert record(manager) == [("update", "23 12:34", "succeeded", 1)]
+
+
+def test_what_is_no_job_cannot_be_run_now(make: Callable[..., Scheduler]) -> None:
+    with pytest.raises(InvalidInput, match="no job is called scren; there are screen, update"):
+        make(HOURLY, DAILY).run_now("scren", threading.Event())
 
 
 def test_old_runs_are_forgotten_with_what_they_left_and_nothing_else(

@@ -51,6 +51,19 @@ def test_a_run_is_recorded_from_its_begin_to_its_end(recorded: JobRuns) -> None:
     )
 
 
+def test_where_a_lost_run_left_its_notebook_is_known(recorded: JobRuns) -> None:
+    run_id = recorded.claim(SCREEN, gone(), NOON)
+    assert run_id is not None
+    recorded.place(run_id, "runs/screen.ipynb")
+    recorded.end_lost(NOON)
+
+    [row] = recorded.load(run_id=run_id).to_dict("records")
+
+    assert (row["outcome"], row["output_path"]) == ("lost", "runs/screen.ipynb")
+    assert recorded.load(run_id=run_id + 1).empty
+    assert recorded.forget(NOON + timedelta(days=1)) == ["runs/screen.ipynb"]
+
+
 def test_of_several_schedulers_one_has_the_run(recorded: JobRuns) -> None:
     with ThreadPoolExecutor(8) as pool:
         claims = list(pool.map(lambda _: recorded.claim(SCREEN, this_process(), NOON), range(16)))

@@ -20,3 +20,12 @@ GatewayOption = Annotated[
 ]
 
 FAILED, UNUSABLE, INTERRUPTED = 1, 2, 130
+
+
+def fitted(line: str, width: int) -> str:
+    """Return a line that a narrow terminal does not wrap: a wrapped one could not be written over.
+
+    >>> fitted("2 of 2 symbols live · no gaps", 16)
+    '2 of 2 symbols …'
+    """
+    return line if len(line) <= width else f"{line[: max(0, width - 1)]}…"

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from workbench.cli.base import FAILED, GatewayOption, app
+from workbench.cli.base import FAILED, GatewayOption, app, fitted
 
 if TYPE_CHECKING:
     from workbench.ib.live.session import LiveSession
@@ -65,18 +65,9 @@ def _watch(recording: LiveSession, stopping: threading.Event, seconds: float) ->
         if seconds and passed >= seconds:
             return
         if sys.stderr.isatty():
-            sys.stderr.write(f"\r\x1b[2K{_fitted(str(recording.status()), shutil.get_terminal_size().columns - 1)}")
+            sys.stderr.write(f"\r\x1b[2K{fitted(str(recording.status()), shutil.get_terminal_size().columns - 1)}")
             sys.stderr.flush()
         elif passed % _LINE_EVERY == 1:
             typer.echo(recording.status(), err=True)
     if sys.stderr.isatty():
         sys.stderr.write("\n")
-
-
-def _fitted(line: str, width: int) -> str:
-    """Return a line that a narrow terminal does not wrap: a wrapped one could not be written over.
-
-    >>> _fitted("2 of 2 symbols live · no gaps", 16)
-    '2 of 2 symbols …'
-    """
-    return line if len(line) <= width else f"{line[: max(0, width - 1)]}…"

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shutil
 import signal
 import sys
 import threading
@@ -12,16 +13,18 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from workbench.cli.base import FAILED, GatewayOption, app
+from workbench.cli.base import FAILED, GatewayOption, app, fitted
 
 if TYPE_CHECKING:
     import pandas as pd
 
+    from workbench.market.sessions import Session
     from workbench.pipeline.manager import DataPipelineManager
 
 _LOOK_S = 1.0
 _LINE_EVERY = 300
 """Where there is no terminal, a line every five minutes."""
+_WHOLE_SESSION = timedelta(hours=6, minutes=30)
 _OUTCOMES = ("running", "succeeded", "failed", "stopped", "lost", "missed")
 
 
@@ -35,17 +38,23 @@ def schedule(
     simulate: Annotated[
         str, typer.Option(metavar="FROM..TO", help="Only print what would run on these days, and when.")
     ] = "",
+    print_for: Annotated[
+        str, typer.Option("--print", metavar="ENGINE", help="Print the file for systemd, cron or prefect, and end.")
+    ] = "",
 ) -> None:
     """Run the desk's notebooks when they are due, on the exchange's clock, until Ctrl-C or SIGTERM.
 
     By default history is updated at 06:00, the screen runs every hour from 09:00 to 15:00, and the session is saved at
     16:30, on every session. Runs under way are ended in good order. Several may share a database: each job runs once.
     """
-    from workbench.app import open_workbench
-
+    if print_for:
+        _print_example(print_for)
+        return
     if simulate:
         _print_plan(simulate)
         return
+    from workbench.app import open_workbench
+
     stopping = threading.Event()
     for number in (signal.SIGINT, signal.SIGTERM):
         signal.signal(number, lambda *_: stopping.set())
@@ -62,7 +71,8 @@ def _watch(pipeline: DataPipelineManager, stopping: threading.Event) -> None:
     passed = 0
     while pipeline.is_running and not stopping.wait(_LOOK_S):
         if sys.stderr.isatty():
-            sys.stderr.write(f"\r\x1b[2K{pipeline.status()}")
+            line = fitted(str(pipeline.status()), shutil.get_terminal_size().columns - 1)
+            sys.stderr.write(f"\r\x1b[2K{line}")
             sys.stderr.flush()
         elif passed % _LINE_EVERY == 0:
             typer.echo(pipeline.status(), err=True)
@@ -71,25 +81,43 @@ def _watch(pipeline: DataPipelineManager, stopping: threading.Event) -> None:
         sys.stderr.write("\n")
 
 
-def _print_plan(days: str) -> None:
-    from rich.console import Console
-    from rich.table import Table
+def _print_example(engine: str) -> None:
+    from workbench.pipeline.examples import example
+    from workbench.settings import project_folder
 
-    from workbench.market.sessions import EXCHANGE_ZONE
+    typer.echo(example(engine, project_folder()), nl=False)
+
+
+def _print_plan(days: str) -> None:
+    from workbench.market.sessions import EXCHANGE_ZONE, session_calendar
+    from workbench.market.timeframes import TIMEFRAMES
     from workbench.pipeline.jobs import to_jobs
     from workbench.pipeline.schedule import plan
     from workbench.settings import load_settings
 
     begin, end = _parse_days(days)
-    due = plan(to_jobs(load_settings().jobs), begin, end)
-    table = Table("New York", "UTC", "job", "notebook", box=None)
+    jobs = to_jobs(load_settings().jobs)
+    due = plan(jobs, begin, end)
+    sessions = {one.label: one for one in session_calendar().during(begin, end, TIMEFRAMES["1min"])}
+    widest = max((len(job.name) for job in jobs), default=0)
     day = None
     for moment, job in due:
         local = moment.astimezone(EXCHANGE_ZONE)
-        shown, day = f"{local:%a %Y-%m-%d}" if local.date() != day else " " * 14, local.date()
-        table.add_row(f"{shown} {local:%H:%M}", f"{moment:%H:%M}", job.name, job.notebook)
-    Console(soft_wrap=True).print(table)
-    typer.echo(f"{len(due)} runs")
+        if local.date() != day:
+            day = local.date()
+            typer.echo(f"{day:%a %Y-%m-%d}  {_hours(sessions.get(day))}")
+        typer.echo(f"  {local:%H:%M} New York  {moment:%H:%M} UTC  {job.name:{widest}}  {job.notebook}")
+    typer.echo(f"{len(due)} runs on {len({moment.astimezone(EXCHANGE_ZONE).date() for moment, _ in due})} days")
+
+
+def _hours(session: Session | None) -> str:
+    """Say when a session opens and closes, and that it is short."""
+    from workbench.market.sessions import EXCHANGE_ZONE
+
+    if session is None:
+        return "no session"
+    begin, end = (edge.astimezone(EXCHANGE_ZONE) for edge in (session.begin, session.end))
+    return f"{begin:%H:%M} to {end:%H:%M}" + (", a short session" if end - begin < _WHOLE_SESSION else "")
 
 
 def _parse_days(text: str) -> tuple[datetime, datetime]:
@@ -133,9 +161,12 @@ def runs(
         raise InvalidInput(f"{unknown[0]!r} is no outcome; there are {', '.join(_OUTCOMES)}")
     with open_workbench() as desk:
         begin = _parse_days(since)[0] if since else None
-        found = desk.runs.load(job=job, outcomes=outcome or (), since=begin, limit=None if number else last)  # type: ignore[arg-type]
-    if number is not None:
-        _show_run(found[found["id"] == number], number, open_it=open_it)
+        if number is not None:
+            _show_run(desk.runs.load(run_id=number), number, open_it=open_it)
+            return
+        found = desk.runs.load(job=job, outcomes=outcome or (), since=begin, limit=last)  # type: ignore[arg-type]
+    if found.empty and (job or outcome or since):
+        typer.echo("No such runs; `workbench runs` lists all.")
     elif found.empty:
         typer.echo(
             "No runs yet. `workbench schedule` makes them; `workbench run NAME` runs a notebook without a record."

@@ -83,7 +83,11 @@ class Execution:
             error = self._describe(failure)
         signal.signal(signal.SIGINT, signal.SIG_IGN)
         signal.signal(signal.SIGTERM, signal.SIG_IGN)
-        self._finish(error)
+        try:
+            self._finish(error)
+        except OSError as failure:  # the disk is full: what was written before stays, whole
+            self.report(event="failed", place="when the notebook was written", error=error or str(failure))
+            return False
         self._write_html()
         return error is None
 

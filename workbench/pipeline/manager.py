@@ -7,61 +7,29 @@ schedulers on one database one runs each job. `schedule.decide` says what to do,
 
 from __future__ import annotations
 
-import hashlib
 import logging
 import threading
 import time
-from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, field
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
 from datetime import datetime, timedelta
 from functools import partial
 from pathlib import Path
-from typing import Any
 
-from workbench.errors import (
-    InvalidParameters,
-    InvalidSettings,
-    NotebookError,
-    RunFailed,
-    UnknownNotebook,
-    WorkbenchError,
-)
-from workbench.market.sessions import EXCHANGE_ZONE
+from workbench.errors import InvalidInput, WorkbenchError
 from workbench.pipeline.health import PipelineStatus, clock_text, write_health
 from workbench.pipeline.jobs import Job
-from workbench.pipeline.notebooks import (
-    Limits,
-    RunResult,
-    check_parameters,
-    find_notebook,
-    read_parameters,
-    run_notebook,
-)
-from workbench.pipeline.recorder import RecorderKeeper
+from workbench.pipeline.runner import Desk, JobRunner
 from workbench.pipeline.schedule import ON_TIME, decide, next_due, retry_at
 from workbench.store.holders import this_process
-from workbench.store.runs import Claim, JobRuns, LastRun, Outcome
+from workbench.store.runs import Claim, JobRuns, LastRun
+
+__all__ = ["DataPipelineManager", "Desk"]
 
 logger = logging.getLogger(__name__)
 
 _LOOK_S = 1.0
 _RENEW_S = 10.0
-
-
-@dataclass(frozen=True, slots=True)
-class Desk:
-    """Where the jobs work: their notebooks, where executed ones go, the clock, and whom failures are told to."""
-
-    notebooks: Path
-    output: Path
-    now: Callable[[], datetime]
-    tell: Callable[[str, str], None]
-    secrets: Sequence[str] = ()
-    parameters: Mapping[str, Any] = field(default_factory=dict)
-    keep: timedelta = timedelta(days=90)
-    speed: float = 1.0
-    recorder: RecorderKeeper | None = None
-    health: Path | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -81,6 +49,7 @@ class DataPipelineManager:
 
     def __init__(self, jobs: Sequence[Job], runs: JobRuns, desk: Desk) -> None:
         self.jobs, self.runs, self._desk = tuple(jobs), runs, desk
+        self._runner = JobRunner(runs, desk)
         self._holder = this_process()
         self._stopping = threading.Event()
         self._thread: threading.Thread | None = None
@@ -101,7 +70,7 @@ class DataPipelineManager:
         """Begin to look for what is due. Raises `InvalidSettings` when a job names no notebook or a wrong parameter."""
         if self.is_running:
             return
-        self.check()
+        self._runner.check(self.jobs)
         self._stopping.clear()
         self._began = self._desk.now()
         self._thread = threading.Thread(target=self._look_on, name="pipeline", daemon=True)
@@ -113,18 +82,6 @@ class DataPipelineManager:
         if self._thread is not None:
             self._thread.join()
             self._thread = None
-
-    def check(self) -> None:
-        """Raise `InvalidSettings`, with each job whose notebook or parameters cannot be used."""
-        faults = []
-        for job in self.jobs:
-            try:
-                path = find_notebook(job.notebook, self._desk.notebooks)
-                check_parameters(read_parameters(path), self._parameters(job, path))
-            except (UnknownNotebook, InvalidParameters, NotebookError) as error:
-                faults.append(f"jobs.{job.name}: {error}")
-        if faults:
-            raise InvalidSettings("\n".join(faults))
 
     def status(self) -> PipelineStatus:
         """Return what runs, what comes next and what failed last."""
@@ -187,9 +144,9 @@ class DataPipelineManager:
         for step in steps:
             if step.action == "missed":
                 logger.warning("%s did not run at %s: %s", job.name, clock_text(step.due, now), step.reason)
-                self.runs.miss(self._claim(job, step.due), step.reason, now)
+                self.runs.miss(self._runner.claim(job, step.due), step.reason, now)
             elif step.action == "run":
-                self._start(job, self._claim(job, step.due), now)
+                self._start(job, self._runner.claim(job, step.due), now)
         if (
             not steps
             and last is not None
@@ -197,7 +154,7 @@ class DataPipelineManager:
             and (due := retry_at(job, last)) is not None
             and due <= now
         ):
-            self._start(job, self._claim(job, last.due, last.attempt + 1), now)
+            self._start(job, self._runner.claim(job, last.due, last.attempt + 1), now)
 
     def _slack(self) -> timedelta:
         """Return how far the clock of the jobs goes between two looks, and somewhat more."""
@@ -224,62 +181,36 @@ class DataPipelineManager:
 
     # -- a run
 
-    def _claim(self, job: Job, due: datetime, attempt: int = 1) -> Claim:
-        session = due.astimezone(EXCHANGE_ZONE).date()
-        try:
-            path = find_notebook(job.notebook, self._desk.notebooks)
-            version, parameters = hashlib.sha256(path.read_bytes()).hexdigest()[:12], self._parameters(job, path)
-        except (WorkbenchError, OSError):  # the run itself will say so
-            version, parameters = "", dict(job.parameters)
-        return Claim(job.name, due, session, attempt, job.notebook, version, parameters)
+    def run_now(self, name: str, stopping: threading.Event) -> int | None:
+        """Run a job now and return the number of its run; None when it runs already. For another engine than ours.
 
-    def _parameters(self, job: Job, path: Path) -> dict[str, Any]:
-        """Return the job's own parameters, and those of the desk that the notebook has."""
-        declared = {parameter.name for parameter in read_parameters(path)}
-        common = {name: value for name, value in self._desk.parameters.items() if name in declared}
-        return {**common, **job.parameters}
+        Returns when the run has ended, by itself or because `stopping` was set. Raises `InvalidInput` for a name that
+        no job has, `InvalidSettings` when its notebook or parameters cannot be used.
+        """
+        job = next((job for job in self.jobs if job.name == name), None)
+        if job is None:
+            raise InvalidInput(f"no job is called {name}; there are {', '.join(job.name for job in self.jobs)}")
+        self._runner.check([job])
+        now = self._desk.now()
+        self.runs.end_lost(now)
+        run_id = self._start(job, self._runner.claim(job, now), now, stopping)
+        if run_id is None:
+            return None
+        thread = self._workers[run_id].thread
+        while thread.is_alive():
+            thread.join(_LOOK_S)
+            self._guarded(self._renew)
+        return run_id
 
-    def _start(self, job: Job, claim: Claim, now: datetime) -> None:
+    def _start(self, job: Job, claim: Claim, now: datetime, stopping: threading.Event | None = None) -> int | None:
         run_id = self.runs.claim(claim, self._holder, now)
         if run_id is None:
-            return  # another scheduler has it
+            return None  # another scheduler has it
         again = f", attempt {claim.attempt}" if claim.attempt > 1 else ""
         logger.info("%s begins, due %s%s", job.name, clock_text(claim.due, now), again)
-        stopping = threading.Event()
-        work = partial(self._run, job, claim, run_id, stopping)
+        stopping = stopping or threading.Event()
+        work = partial(self._runner.run, job, claim, run_id, stopping)
         worker = _Worker(threading.Thread(target=self._guarded, args=(work,), daemon=True), stopping)
         self._workers[run_id] = worker
         worker.thread.start()
-
-    def _run(self, job: Job, claim: Claim, run_id: int, stopping: threading.Event) -> None:
-        limit = job.time_limit.total_seconds() if job.time_limit else None
-        outcome: Outcome = "failed"
-        ending: dict[str, Any] = {}
-        try:
-            result = self._execute(job, claim, Limits(limit, job.memory_limit_mb, stopping))
-            outcome, ending = "succeeded", {"output_path": str(result.output), "figures": result.figures}
-        except RunFailed as error:
-            outcome = "stopped" if stopping.is_set() else "failed"
-            ending = {"failed_cell": error.place, "error": error.error, "output_path": str(error.output)}
-            ending["figures"] = error.figures
-        except (WorkbenchError, OSError) as error:
-            ending = {"error": f"{type(error).__name__}: {error}"}
-        self.runs.end(run_id, outcome, self._desk.now(), **ending)
-        if outcome == "failed":
-            logger.error("%s failed %s: %s", job.name, ending.get("failed_cell", ""), ending["error"])
-            where = f"{ending.get('failed_cell', '')}\n{ending['error']}\n{ending.get('output_path', '')}".strip()
-            self._desk.tell(f"{job.name} failed", where)
-        else:
-            logger.info("%s %s", job.name, outcome)
-
-    def _execute(self, job: Job, claim: Claim, limits: Limits) -> RunResult:
-        return run_notebook(
-            find_notebook(job.notebook, self._desk.notebooks),
-            claim.parameters,
-            self._desk.output,
-            name=job.name,
-            started=self._desk.now().astimezone(EXCHANGE_ZONE),
-            session=claim.session,
-            limits=limits,
-            secrets=self._desk.secrets,
-        )
+        return run_id

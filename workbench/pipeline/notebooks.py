@@ -9,7 +9,6 @@ ended, well or badly. The exit code of the process decides whether it went well.
 from __future__ import annotations
 
 import difflib
-import shutil
 import time
 from collections.abc import Callable, Collection, Mapping
 from dataclasses import dataclass, field
@@ -18,7 +17,7 @@ from pathlib import Path
 from typing import Any
 
 from workbench.errors import InvalidParameters, RunFailed, UnknownNotebook
-from workbench.pipeline.output import publish_left_over, reserve
+from workbench.pipeline.output import publish_left_over, reserve, rewrite
 from workbench.pipeline.parameters import Json, Parameter, check_parameters, read_parameters
 from workbench.pipeline.process import Limits, RunProcess
 from workbench.pipeline.secrets import redact
@@ -102,6 +101,7 @@ def run_notebook(
     session: date | None = None,
     limits: Limits = NO_LIMITS,
     secrets: Collection[str] = (),
+    on_output: Callable[[Path], None] | None = None,
     on_cell: Callable[[int, int], None] | None = None,
 ) -> RunResult:
     """Execute the notebook at `path` in a process of its own; return when it has ended.
@@ -109,8 +109,8 @@ def run_notebook(
     The executed notebook is `<output_folder>/<session>/<name>-<HHMMSS>.ipynb`, its page for browsers `.html` beside
     it: `session` is the date of `started` unless given, `started` is now unless given, `name` that of the notebook.
     Relative paths in its cells are relative to the working directory of the caller. `secrets` are taken out of what the
-    notebook and its errors say. `on_cell(done, total)` is called with the number of code cells executed, first with 0
-    as soon as the kernel stands.
+    notebook and its errors say. `on_output` is called with the executed notebook's path before anything runs,
+    `on_cell(done, total)` with the number of code cells executed, first with 0 as soon as the kernel stands.
 
     Raise `InvalidParameters` before anything is started or written. Raise `RunFailed` when a cell fails, the
     kernel dies or a limit is passed; the executed notebook is kept. On Ctrl-C the kernel is
@@ -123,7 +123,6 @@ def run_notebook(
     started = started or datetime.now().astimezone()
     folder = output_folder / str(session or started.date())
     part, output = reserve(folder, f"{name or path.stem}-{started:%H%M%S}")
-    shutil.copyfile(path, part)
     begin = time.monotonic()
     request = {
         "source": str(path),
@@ -133,6 +132,8 @@ def run_notebook(
         "secrets": [*secrets],
     }
     try:
+        rewrite(part, path.read_text(encoding="utf-8"))
+        (on_output or _ignore)(output)
         with RunProcess(request) as run:
             succeeded = run.follow(on_cell or _ignore, limits)
     except BaseException as interruption:
@@ -152,4 +153,4 @@ def run_notebook(
     return RunResult(output, run.cells, time.monotonic() - begin, run.figures)
 
 
-def _ignore(done: int, total: int) -> None: ...
+def _ignore(*_: object) -> None: ...

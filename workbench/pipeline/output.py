@@ -30,10 +30,14 @@ def reserve(folder: Path, stem: str) -> tuple[Path, Path]:
 
 
 def rewrite(part: Path, text: str) -> None:
-    """Replace the content of the hidden file: as a whole, or not at all when the process dies over it."""
+    """Replace the content of the hidden file: as a whole, or not at all when the disk is full or the process dies."""
     fresh = _fresh(part)
-    fresh.write_text(text, encoding="utf-8")
-    fresh.replace(part)
+    try:
+        fresh.write_text(text, encoding="utf-8")
+        fresh.replace(part)
+    except OSError:
+        fresh.unlink(missing_ok=True)  # what fits of it is of no use
+        raise
 
 
 def publish(part: Path, output: Path) -> None:
@@ -51,7 +55,9 @@ def publish(part: Path, output: Path) -> None:
 def publish_left_over(part: Path, output: Path) -> None:
     """Publish the notebook of a run whose process was killed before it could; else do nothing."""
     _fresh(part).unlink(missing_ok=True)
-    if part.exists():
+    if part.exists() and not part.stat().st_size:  # the disk was full from the start
+        part.unlink()
+    elif part.exists():
         publish(part, output)
 
 

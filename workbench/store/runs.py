@@ -94,6 +94,10 @@ class JobRuns:
         statement = update(job_runs).where(mine).values(alive_until=_real_now() + LEASE).returning(job_runs.c.id)
         return self._database.run(lambda connection: set(connection.execute(statement).scalars()))
 
+    def place(self, run_id: int, output_path: str) -> None:
+        """Record where the executed notebook will be, so that a run that is lost can be looked into."""
+        self._change(run_id, {"output_path": output_path})
+
     def end(
         self,
         run_id: int,
@@ -111,11 +115,13 @@ class JobRuns:
             "ended": now,
             "failed_cell": failed_cell,
             "error": error,
-            "output_path": output_path,
             "figures": dict(figures or {}),
         }
+        self._change(run_id, values | ({"output_path": output_path} if output_path else {}))
+
+    def _change(self, run_id: int, values: Mapping[str, Any]) -> None:
         mine = (job_runs.c.id == run_id) & (job_runs.c.outcome == "running")
-        self._database.run(lambda connection: connection.execute(update(job_runs).where(mine).values(values)))
+        self._database.run(lambda connection: connection.execute(update(job_runs).where(mine).values(**values)))
 
     def end_lost(self, now: datetime) -> list[str]:
         """Record as lost the runs whose scheduler is gone; return their jobs."""
@@ -145,6 +151,7 @@ class JobRuns:
     def load(
         self,
         *,
+        run_id: int | None = None,
         job: str = "",
         outcomes: Collection[Outcome] = (),
         since: datetime | None = None,
@@ -153,6 +160,7 @@ class JobRuns:
     ) -> pd.DataFrame:
         """Return runs, the newest first; those that were due in `since <= due < until`."""
         wanted: list[ColumnElement[bool]] = [job_runs.c.job == job] if job else []
+        wanted += [job_runs.c.id == run_id] if run_id is not None else []
         wanted += [job_runs.c.outcome.in_(outcomes)] if outcomes else []
         wanted += [job_runs.c.due >= since] if since else []
         wanted += [job_runs.c.due < until] if until else []
