@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Self
 from workbench.app.keeping import Keeping
 from workbench.app.looking import Looking
 from workbench.app.screens import Screens
+from workbench.app.shown import show_desk
 from workbench.ib.doctor import Check, DoctorReport, examine
 from workbench.market.universe import Universe
 from workbench.settings import Settings, load_settings
@@ -37,6 +38,9 @@ class Workbench(Looking, Screens, Keeping):
     def __repr__(self) -> str:
         connection = repr(self._ib) if self._ib else "not connected"
         return f"Workbench(data in {self.settings.market_dir}, {connection})"
+
+    def _repr_html_(self) -> str:
+        return show_desk(self)
 
     def __enter__(self) -> Self:
         return self

@@ -91,6 +91,11 @@ class DeskParts:
         """Return the one object of the connection, connected or not; the built-in gateway runs from now on."""
         with self._opening:
             if self._ib is None:
+    @property
+    def known_ib(self) -> IBDataManager | None:
+        """The connection, connected or not; None where nothing has needed one yet."""
+        return self._ib
+
                 self._ib = IBDataManager(self._config(), universe=self.universe, open_ledger=self._open_ledger)
             return self._ib
 

@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any, Self, TypeVar
 
 import pandas as pd
 
+from workbench import html
 from workbench.errors import Disconnected, IBError, InvalidInput, NoData
 from workbench.ib.asking import Once, ask_until_answered
 from workbench.ib.budget import Budget, Ledger, MemoryLedger
@@ -81,6 +82,20 @@ class IBDataManager:
 
     def __repr__(self) -> str:
         return f"IBDataManager({self.config}, {'connected' if self.connected else 'not connected'})"
+
+    def _repr_html_(self) -> str:
+        health, link = self.health, self._link
+        told = {
+            "source": link.source if link and self.connected else "",
+            "server version": str(link.version) if link and self.connected else "",
+            "session": "read-only" if self.config.readonly else "NOT read-only",
+            "client id": str(self.config.client_id),
+            "lost farms": [f"{farm.value} {name}" for farm, name in health.lost_farms],
+        }
+        words = "connected" if self.connected else "not connected"
+        words += "" if health.reaches_ib else ", IB is out of reach"
+        state: html.State = "good" if health.is_well else "bad" if link else "plain"
+        return html.card(f"{self.config}: {words}", html.facts(told), state=state)
 
     def __enter__(self) -> Self:
         self.connect()

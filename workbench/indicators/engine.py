@@ -13,6 +13,7 @@ import numpy.typing as npt
 import pandas as pd
 import talib
 
+from workbench import html
 from workbench.errors import InvalidBars, NothingStored
 from workbench.indicators.batch import compute, compute_runs
 from workbench.indicators.cache import IndicatorCache, Version
@@ -62,6 +63,11 @@ class IndicatorEngine:
 
     def __repr__(self) -> str:
         return f"IndicatorEngine({', '.join(self.columns)})"
+
+    def _repr_html_(self) -> str:
+        lines = [str(one).split(": ", 1) for one in self.suite]
+        steps = [('desk.indicators("AAPL", "15min", last="60d")', "the stored bars with these columns")]
+        return html.card("Indicators", html.rows(("name", "how"), lines), html.steps(steps))
 
     @property
     def columns(self) -> tuple[str, ...]:

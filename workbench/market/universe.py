@@ -9,6 +9,7 @@ from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, fields, replace
 from typing import cast, get_args
 
+from workbench import html
 from workbench.errors import InvalidInput
 from workbench.market.contracts import Contract, Folder, Kind
 
@@ -31,6 +32,10 @@ class Universe(Mapping[str, Contract]):
 
     def __repr__(self) -> str:
         return f"Universe({len(self)} contracts: {', '.join(list(self)[:5])}{', …' if len(self) > 5 else ''})"
+
+    def _repr_html_(self) -> str:
+        lines = [[getattr(one, name) for name in COLUMNS] for one in self._contracts.values()]
+        return html.card(f"{len(self):,} contracts", html.rows(COLUMNS, lines))
 
     def __getitem__(self, symbol: str) -> Contract:
         return self._contracts[symbol]

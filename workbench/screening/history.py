@@ -21,6 +21,7 @@ import numpy as np
 import numpy.typing as npt
 import pandas as pd
 
+from workbench import html
 from workbench.indicators.batch import compute_runs
 from workbench.indicators.suite import Floats
 from workbench.market.sessions import session_calendar
@@ -63,6 +64,10 @@ class ScreenHistory:
             f"{len(self.hits):,} hits in {self.bars:,} bars of {self.timeframe} with open gates; "
             f"{len(self.jumps)} series cut where the price jumps"
         )
+
+    def _repr_html_(self) -> str:
+        told = "edge: the mean above that of any bar; less than two or three standard errors (se) is none"
+        return html.card(repr(self), html.table(self.stats, most=24, decimals=4), html.note(told))
 
 
 @dataclass(frozen=True, slots=True, eq=False)

@@ -10,6 +10,7 @@ import numpy as np
 import numpy.typing as npt
 import pandas as pd
 
+from workbench import html
 from workbench.indicators.suite import Floats
 from workbench.screening.conditions import NO, SIDES, UNKNOWN, YES, Answers
 from workbench.screening.judge import NEVER, Judgement, judge
@@ -48,8 +49,7 @@ class ScreenResult:
         )
 
     def _repr_html_(self) -> str:
-        shown = self.table.drop(columns="lacking")
-        return f"{shown.to_html(index=False, float_format='{:.1f}'.format)}<p>{self!r}</p>"
+        return html.card(repr(self), html.table(self.table.drop(columns="lacking"), decimals=1))
 
     def to_records(self) -> pd.DataFrame:
         """Return the list as the database keeps it: as_of, symbol, side, score, and by timeframe scores and reasons."""

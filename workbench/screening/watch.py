@@ -15,6 +15,7 @@ from queue import Empty, SimpleQueue
 
 import pandas as pd
 
+from workbench import html
 from workbench.errors import StoreError
 from workbench.screening.conditions import SIDES, Side
 from workbench.screening.live import LiveScreen, RowsOf, Turn
@@ -61,6 +62,11 @@ class ScreenWatch:
     def __repr__(self) -> str:
         state = "running" if self.is_running else f"ended by {self.error!r}" if self.error else "not running"
         return f"ScreenWatch({state}, {len(self._screen.symbols) if self._screen else 0} symbols)"
+
+    def _repr_html_(self) -> str:
+        steps = [("desk.watch.start(on_alert=print)", "judges at each complete bar"),
+                 ("desk.watch.result(top=20)", "the ranked list as it is now")]  # fmt: skip
+        return html.card(repr(self), html.steps(steps), state="bad" if self.error else "plain")
 
     @property
     def is_running(self) -> bool:

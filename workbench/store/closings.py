@@ -13,6 +13,7 @@ from datetime import UTC, date, datetime
 import pandas as pd
 from sqlalchemy import Connection, delete, func, select
 
+from workbench import html
 from workbench.market.differences import Differences
 from workbench.market.sessions import Session, session_calendar
 from workbench.market.timeframes import TIMEFRAMES
@@ -49,6 +50,19 @@ class Closings:
 
     def __init__(self, database: DatabaseManager) -> None:
         self._database = database
+
+    def __repr__(self) -> str:
+        waiting = self.waiting()
+        return f"Closings({len(waiting)} sessions wait in the journal)"
+
+    def _repr_html_(self) -> str:
+        lines = [(one.session.label, len(one.symbols), one.symbols[:8]) for one in self.waiting()]
+        steps = [("desk.save_session()", "IB's history takes their place")] if lines else []
+        names = ("session", "symbols", "the first ones")
+        return html.card(
+            f"{len(lines)} sessions wait in the journal", html.rows(names, lines), html.steps(steps),
+            state="look" if lines else "plain",
+        )  # fmt: skip
 
     def waiting(self) -> list[Waiting]:
         """Return the sessions of which the journal has bars, oldest first."""

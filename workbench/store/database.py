@@ -15,6 +15,7 @@ from sqlalchemy import Connection, event, select
 from sqlalchemy.exc import SQLAlchemyError
 from tenacity import RetryCallState, Retrying, retry_if_exception, stop_after_delay, wait_random_exponential
 
+from workbench import html
 from workbench.errors import StoreError
 from workbench.market.names import as_names
 from workbench.store import schema, screenings, watchlists
@@ -56,6 +57,16 @@ class DatabaseManager:
 
     def __repr__(self) -> str:
         return f"DatabaseManager({self._shown})"
+
+    def _repr_html_(self) -> str:
+        try:
+            status = self.schema_status()
+        except StoreError as error:
+            return html.card(
+                "Database", html.facts({"where": self.url}), html.note(str(error), state="bad"), state="bad"
+            )
+        told = {"where": self.url, "revision": status.revision, "pending": status.pending}
+        return html.card("Database", html.facts(told), html.rows(("table", "rows"), status.tables.items()))
 
     def __enter__(self) -> Self:
         return self

@@ -22,13 +22,14 @@ from typing import TYPE_CHECKING
 import pandas as pd
 import pyarrow as pa
 
+from workbench import html
 from workbench.errors import InvalidInput, InvalidInterval, StoreError
 from workbench.market.bars import COLUMNS, to_frame, to_table
 from workbench.market.contracts import check_what_to_show, folder_name
 from workbench.market.coverage import Coverage, Interval
 from workbench.market.names import as_names
 from workbench.market.sessions import parse_bound
-from workbench.market.timeframes import Timeframe, parse_timeframe
+from workbench.market.timeframes import TIMEFRAMES, Timeframe, parse_timeframe
 from workbench.market.universe import Universe, default_universe
 from workbench.store.catalog import record
 from workbench.store.database import DatabaseManager
@@ -47,6 +48,8 @@ if TYPE_CHECKING:
     import polars as pl
 
 logger = logging.getLogger(__name__)
+
+BY_UTC = "first and last are the starts of bars, in UTC"
 
 
 class HistoricalDataManager:
@@ -74,6 +77,10 @@ class HistoricalDataManager:
 
     def __repr__(self) -> str:
         return f"HistoricalDataManager({str(self.data_dir)!r})"
+
+    def _repr_html_(self) -> str:
+        told = {"folder": str(self.data_dir), "source": self.source or "nothing is stored yet"}
+        return html.card("Stored bars", html.facts(told), html.table(self.overview()), html.note(BY_UTC))
 
     @property
     def review(self) -> Review:
@@ -297,6 +304,26 @@ class HistoricalDataManager:
     def series(self) -> list[SeriesInfo]:
         """Return what is stored, read from the parts themselves: by symbol, from short bars to long."""
         return [series.readable_info() for series in self._stored()]
+
+    def symbols(self) -> list[str]:
+        """Return the symbols of which something is stored."""
+        return list(dict.fromkeys(one.symbol for one in self._stored()))
+
+    def overview(self, most: int = 600) -> pd.DataFrame:
+        """Return how much is stored, a row a timeframe; of more than `most` series only how many there are."""
+        stored = self._stored()
+        keys = pd.DataFrame(
+            [(str(one.timeframe), one.symbol, one.what_to_show) for one in stored],
+            columns=["timeframe", "symbol", "what_to_show"],
+        )
+        if len(stored) > most or keys.empty:
+            return keys.groupby("timeframe").agg(symbols=("symbol", "nunique")).reset_index()
+        catalog = self.catalog()
+        longest = [name for name in TIMEFRAMES if name in set(catalog["timeframe"])]
+        told = catalog.groupby("timeframe").agg(
+            symbols=("symbol", "nunique"), bars=("bars", "sum"), first=("first", "min"), last=("last", "max")
+        )
+        return told.loc[longest].reset_index()
 
     def home(self, symbol: str) -> Path:
         """Return the folder in which the series of a symbol lie, or would lie."""

@@ -9,6 +9,7 @@ from dataclasses import dataclass
 
 import pandas as pd
 
+from workbench import html
 from workbench.ib.pacing import PLACES, Ask, Pacer
 
 ANSWER_S = 0.2
@@ -62,8 +63,7 @@ class Forecast:
                             columns=["timeframe", "series", "requests", "bars"])  # fmt: skip
 
     def _repr_html_(self) -> str:
-        table = self.to_frame().to_html(index=False, formatters={"bars": "{:,}".format})
-        return f"<p>{self}</p>{table if self.rows else ''}"
+        return html.card(str(self), html.table(self.to_frame()))
 
     def __repr__(self) -> str:
         if not self.requests:

@@ -6,6 +6,7 @@ from dataclasses import dataclass, field
 
 import pandas as pd
 
+from workbench import html
 from workbench.errors import (
     BasisMismatch,
     Disconnected,
@@ -115,9 +116,10 @@ class BackfillReport:
         return pd.DataFrame([_row(one) for one in self.series], columns=names)
 
     def _repr_html_(self) -> str:
-        table = self.to_frame().to_html(index=False, na_rep="")
-        notes = "".join(f"<p>{_escaped(note)}</p>" for note in self.notes)
-        return f"<p>{_escaped(self._summary())}</p>{notes}{table}"
+        is_open = self.interrupted or any(one.next_step for one in self.series)
+        state: html.State = "bad" if self.failed else "look" if is_open else "good"
+        notes = [html.note(note, state="look") for note in self.notes]
+        return html.card(self._summary(), *notes, html.table(self.to_frame()), state=state)
 
     def __repr__(self) -> str:
         lines = [f"{symbol} {', '.join(names)}: {error}" for (symbol, error), names in self._failures().items()]
@@ -149,9 +151,3 @@ def _row(one: SeriesReport) -> tuple[object, ...]:
     saved = one.saved
     counts = (one.requests, one.empty, saved.added, saved.revised, saved.removed, saved.held_back)
     return one.symbol, one.timeframe, one.outcome, *counts, str(one.error or ""), one.next_step
-
-
-def _escaped(text: str) -> str:
-    from html import escape
-
-    return escape(text)

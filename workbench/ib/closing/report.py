@@ -6,10 +6,10 @@ from collections import Counter
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field
 from datetime import date
-from html import escape
 
 import pandas as pd
 
+from workbench import html
 from workbench.market.differences import Differences
 
 COUNTS = ("bars", "equal", "price", "far", "volume", "missing", "extra", "partial")
@@ -82,8 +82,10 @@ class SessionReport:
         return pd.DataFrame(rows, columns=["session", "symbol", "live_bars", "reason"])
 
     def _repr_html_(self) -> str:
-        left = self.open_frame().to_html(index=False) if len(self.saved) < len(self.sessions) else ""
-        return f"<p>{escape(self._summary())}</p>{left}{self.to_frame().to_html(index=False)}"
+        state: html.State = "bad" if self.open else "look" if self.interrupted else "good" if self.sessions else "plain"
+        return html.card(
+            self._summary(), html.table(self.open_frame()), html.table(self.to_frame(), decimals=5), state=state
+        )
 
     def __repr__(self) -> str:
         waiting = [str(one) for one in self.sessions if not one.is_saved]

@@ -4,16 +4,22 @@ from __future__ import annotations
 
 import json
 import os
+from collections.abc import Mapping
 from dataclasses import asdict, dataclass, replace
 from datetime import datetime
-from html import escape
 from pathlib import Path
 from typing import Any
 
+from workbench import html
 from workbench.ib.doctor.checks import Check, State
 
 _LASTING = ("server version", "time zone", "read-only", "15min bars", "1hour bars", "4hour bars", "volume unit")
 """Answers that depend on the gateway and its settings, not on the hour."""
+_MARKS: Mapping[str, html.State] = {
+    State.OK.value: "good",
+    State.LOOK.value: "look",
+    State.PROBLEM.value: "bad",
+}
 
 
 @dataclass(frozen=True, slots=True, repr=False)
@@ -80,14 +86,11 @@ class DoctorReport:
         return "\n".join([head, *lines, self.summary(), *self.changes])
 
     def _repr_html_(self) -> str:
-        rows = "".join(
-            f"<tr><td>{one.state.value}</td><td>{escape(one.name)}</td>"
-            f"<td style='text-align:left'>{escape(one.found)}<br><i>{escape(one.remedy)}</i></td></tr>"
-            for one in self.checks
-        )
-        head = f"{escape(self.gateway)}, {self.asked_at:%Y-%m-%d %H:%M} UTC"
-        changes = "".join(f"<br>{escape(change)}" for change in self.changes)
-        return f"<table><caption>{head}: {escape(self.summary())}{changes}</caption>{rows}</table>"
+        head = f"{self.gateway}, {self.asked_at:%Y-%m-%d %H:%M} UTC: {self.summary()}"
+        rows = [(one.state.value, one.name, one.found, one.remedy) for one in self.checks]
+        checks = html.rows(("", "check", "found", "what to do"), rows, marks=_MARKS)
+        changes = [html.note(change, state="look") for change in self.changes]
+        return html.card(head, *changes, checks, state="good" if self.is_well else "bad")
 
 
 def _remedy(check: Check) -> str:

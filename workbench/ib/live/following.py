@@ -40,6 +40,10 @@ class WatchlistFollower:
         self._trouble = ""
         self.symbols: list[str] = []
 
+    def __repr__(self) -> str:
+        state = "following" if self._thread.is_alive() else "stopped"
+        return f"WatchlistFollower({state}; {', '.join(self.symbols) or 'no symbols'})"
+
     def __enter__(self) -> Self:
         return self
 

@@ -10,6 +10,7 @@ from typing import Self
 import numpy as np
 import pandas as pd
 
+from workbench import html
 from workbench.errors import Disconnected
 from workbench.ib.connection import IBDataManager
 from workbench.ib.live.joining import Joining
@@ -56,6 +57,13 @@ class LiveSession:
 
     def __repr__(self) -> str:
         return f"LiveSession({self.status() if self.is_running else 'not running'})"
+
+    def _repr_html_(self) -> str:
+        if self.is_running:
+            return self.status()._repr_html_()
+        why = html.note(f"ended by {self.error!r}", state="bad") if self.error else ""
+        steps = html.steps([('desk.live.start(["AAPL", "MSFT"])', "records live bars in the background")])
+        return html.card("Live bars are not recorded here", why, steps)
 
     def __enter__(self) -> Self:
         return self

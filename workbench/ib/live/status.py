@@ -7,6 +7,7 @@ from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from math import inf
 
+from workbench import html
 from workbench.ib.live.gaps import Gap
 
 _MOST_NAMES = 3
@@ -85,6 +86,17 @@ class LiveStatus:
     def unfilled(self) -> list[Unfilled]:
         """The gaps that could not be filled."""
         return list(self.counts.unfilled) if self.counts else []
+
+    def _repr_html_(self) -> str:
+        ages = sorted(self.streams.ages.items(), key=lambda one: -one[1])
+        waiting, refused = self.streams.waiting, self.streams.refused
+        lines = [(symbol, "-" if age == inf else round(age), "live") for symbol, age in ages if symbol not in refused]
+        lines += [(symbol, "", "waits") for symbol in waiting if symbol not in self.streams.ages]
+        lines += [(symbol, "", f"refused: {why}") for symbol, why in refused.items()]
+        state: html.State = "bad" if self.unfilled or refused else "look" if self.open_gaps or waiting else "good"
+        missed = [html.note(f"not filled: {one}; {one.reason}", state="bad") for one in self.unfilled]
+        table = html.rows(("symbol", "age, s", "stream"), lines, marks={"waits": "look"})
+        return html.card(str(self), *missed, table, state=state if self.streams.wanted else "plain")
 
     def __str__(self) -> str:
         live = len(self.streams.wanted) - len(self.streams.waiting)

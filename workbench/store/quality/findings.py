@@ -9,6 +9,7 @@ from typing import Literal
 
 import pandas as pd
 
+from workbench import html
 from workbench.market.coverage import Interval
 from workbench.market.sessions import EXCHANGE_ZONE
 
@@ -71,7 +72,7 @@ class QualityReport:
         return pd.DataFrame([[getattr(one, name) for name in names] for one in self.findings], columns=names)
 
     def _repr_html_(self) -> str:
-        return f"<p>{self}</p>" + str(self.to_frame().to_html(index=False))
+        return html.card(str(self), html.table(self.to_frame()), state="good" if self.is_clean else "look")
 
     def __repr__(self) -> str:
         return str(self)

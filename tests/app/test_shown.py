@@ -1,0 +1,106 @@
+"""How a workbench and its parts show themselves."""
+
+from __future__ import annotations
+
+import os
+import threading
+from collections.abc import Iterator
+from pathlib import Path
+
+import pandas as pd
+import pytest
+
+import workbench as wb
+from workbench.errors import StoreError
+from workbench.ib.backfill.report import BackfillReport, SeriesReport
+from workbench.ib.live.status import LiveStatus, StreamsStatus
+from workbench.settings import IBSettings, Settings
+
+
+@pytest.fixture
+def settings(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Settings:
+    for name in [name for name in os.environ if name.startswith("WORKBENCH_") or name == "DATABASE_URL"]:
+        monkeypatch.delenv(name)
+    monkeypatch.chdir(tmp_path)
+    return Settings(data_dir=tmp_path / "data")
+
+
+@pytest.fixture
+def desk(settings: Settings) -> Iterator[wb.Workbench]:
+    with wb.open(settings=settings) as opened:
+        yield opened
+
+
+def test_showing_a_workbench_connects_nothing_and_writes_nothing(desk: wb.Workbench, tmp_path: Path) -> None:
+    threads = set(threading.enumerate())
+
+    page = desk._repr_html_()
+
+    assert "not connected; the first request starts the built-in gateway" in page
+    assert "desk.backfill" in page
+    assert desk.known_ib is None
+    assert set(threading.enumerate()) == threads
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_a_workbench_for_ib_says_where_it_would_connect(settings: Settings) -> None:
+    with wb.open(settings=settings.model_copy(update={"ib": IBSettings(port=4002)})) as desk:
+        assert "the first request connects to 127.0.0.1:4002" in desk._repr_html_()
+        assert desk.known_ib is None
+
+
+def test_a_workbench_tells_what_is_stored_and_what_may_come_next(desk: wb.Workbench) -> None:
+    save(desk)
+
+    page = desk._repr_html_()
+
+    assert '<td style="text-align:left">1day</td><td style="text-align:right">2</td>' in page
+    assert "desk.chart(&quot;KO&quot;, &quot;1day&quot;)" in page
+    assert desk.known_ib is None
+
+
+def test_of_many_series_only_their_number_is_told(desk: wb.Workbench) -> None:
+    save(desk)
+
+    assert desk.store.overview()["bars"].tolist() == [20]
+    assert desk.store.overview(most=1).to_dict("records") == [{"timeframe": "1day", "symbols": 2}]
+
+
+def test_a_store_that_cannot_be_read_is_shown_as_that(desk: wb.Workbench, monkeypatch: pytest.MonkeyPatch) -> None:
+    save(desk)
+
+    def fail(*_: object) -> pd.DataFrame:
+        raise StoreError("disk <3> is away")
+
+    monkeypatch.setattr(type(desk.store), "overview", fail)
+
+    assert "disk &lt;3&gt; is away" in desk._repr_html_()
+
+
+@pytest.mark.parametrize("part", ["store", "db", "indicators", "universe", "live", "watch", "closings"])
+def test_every_part_shows_itself_and_connects_nothing(desk: wb.Workbench, part: str) -> None:
+    save(desk)
+
+    page = getattr(desk, part)._repr_html_()
+
+    assert page.startswith("<div>")
+    assert desk.known_ib is None
+
+
+def test_what_ib_says_is_escaped(desk: wb.Workbench) -> None:
+    error = StoreError("no <script>alert(1)</script>")
+    report = BackfillReport((SeriesReport("AAPL", "1day", error=error),), notes=("<i>split</i>",))
+
+    page = report._repr_html_()
+
+    assert "<script" not in page
+    assert "<i>" not in page
+    assert "&lt;script&gt;alert(1)" in page
+    assert LiveStatus(StreamsStatus(("KO",), refused={"KO": "<b>no</b>"}))._repr_html_().count("<b>") == 0
+
+
+def save(desk: wb.Workbench) -> None:
+    labels = pd.bdate_range("2026-10-05", periods=10, tz="UTC", name="timestamp")
+    bars = pd.DataFrame({"open": 1.0, "high": 1.0, "low": 1.0, "close": 1.0, "volume": 1.0}, labels)
+    for symbol in ("KO", "PEP"):
+        desk.store.save_bars(symbol, "1day", bars, source="built-in gateway (simulated)")
