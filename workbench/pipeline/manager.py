@@ -16,6 +16,7 @@ from datetime import datetime, timedelta
 from functools import partial
 from pathlib import Path
 
+from workbench import html
 from workbench.errors import InvalidInput, WorkbenchError
 from workbench.pipeline.health import PipelineStatus, clock_text, write_health
 from workbench.pipeline.jobs import Job
@@ -60,6 +61,13 @@ class DataPipelineManager:
     def __repr__(self) -> str:
         state = "running" if self.is_running else "stopped"
         return f"DataPipelineManager({', '.join(job.name for job in self.jobs) or 'no jobs'}; {state})"
+
+    def _repr_html_(self) -> str:
+        jobs = html.rows(("job", "notebook", "at"), [(job.name, job.notebook, job.at) for job in self.jobs])
+        steps = [("desk.pipeline.start()", "runs them when they are due"), ("desk.runs", "what ran")]
+        if self.is_running:
+            return html.card("Scheduler, running", jobs, html.steps(steps), state="good")
+        return html.card("Scheduler, stopped", jobs, html.steps(steps))
 
     @property
     def is_running(self) -> bool:

@@ -18,6 +18,7 @@ from typing import Any, Literal
 import pandas as pd
 from sqlalchemy import ColumnElement, RowMapping, delete, func, select, update
 
+from workbench import html
 from workbench.store.database import DatabaseManager
 from workbench.store.engine import insert_into
 from workbench.store.holders import Holder
@@ -60,6 +61,16 @@ class JobRuns:
 
     def __init__(self, database: DatabaseManager) -> None:
         self._database = database
+
+    def __repr__(self) -> str:
+        return f"JobRuns({self._database!r})"
+
+    def _repr_html_(self) -> str:
+        names = ["id", "job", "due", "attempt", "outcome", "error"]
+        newest = self.load(limit=20)[names]
+        marks: dict[str, html.State] = {"failed": "bad", "lost": "bad", "missed": "look", "succeeded": "good"}
+        table = html.rows(names, newest.itertuples(index=False), marks=marks)
+        return html.card("The newest runs" if table else "No runs yet", table, html.note("due in UTC"))
 
     def claim(self, claim: Claim, holder: Holder, now: datetime) -> int | None:
         """Record that the run begins and return its id; None where another scheduler has it, or the job still runs."""
