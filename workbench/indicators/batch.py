@@ -7,9 +7,10 @@ function of TA-Lib never reaches over a hole, nor over what is infinite: behind 
 from __future__ import annotations
 
 import inspect
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from functools import cache
 from itertools import pairwise
+from operator import attrgetter, sub
 from typing import Any
 
 import numpy as np
@@ -45,6 +46,38 @@ def compute_runs(suite: Sequence[Indicator], columns: Mapping[str, Floats], boun
         for name, made in _compute(suite, runs).items():
             np.concatenate(made, out=outputs[name][some[0] : some[-1]])
     return outputs
+
+
+def compute_newest(
+    suite: Sequence[Indicator],
+    columns: Mapping[str, Floats],
+    bounds: Sequence[int],
+    names: Iterable[str],
+    bars: int,
+) -> dict[str, Floats]:
+    """Return some columns and outputs at the newest `bars` rows of each run, a row a run; NaN before its first row.
+
+    The runs are those of `compute_runs`; one without rows is not computed.
+    """
+    found = {name: np.full((len(bounds) - 1, bars), np.nan) for name in names}
+    filled = [number for number, (begin, end) in enumerate(pairwise(bounds)) if begin < end]
+    for first in range(0, len(filled), _TOGETHER):
+        some = filled[first : first + _TOGETHER]
+        runs = {name: [column[bounds[at] : bounds[at + 1]] for at in some] for name, column in columns.items()}
+        made = {**runs, **_compute(suite, runs)}
+        for name, block in found.items():
+            block[some] = _endings(made[name], bars)
+    return found
+
+
+def _endings(runs: Runs, bars: int) -> npt.NDArray[np.float64]:
+    """Return the newest rows of runs, a row a run; NaN where there are fewer."""
+    if min(map(len, runs)) >= bars:
+        return np.array([run[-bars:] for run in runs])
+    endings = np.full((len(runs), bars), np.nan)
+    for ending, run in zip(endings, runs, strict=True):
+        ending[max(0, bars - len(run)) :] = run[-bars:]
+    return endings
 
 
 def lacking(columns: Sequence[Floats]) -> npt.NDArray[np.bool_]:
@@ -86,7 +119,7 @@ def _first_of(columns: Sequence[Floats]) -> int:
 def _talib(indicator: Indicator, inputs: Sequence[Runs], begins: Sequence[int]) -> Sequence[Runs]:
     """Return the outputs of TA-Lib over runs, whose inputs all have values from row `begins` on."""
     function, chosen = _bare(indicator)
-    if all(len(run) - begin > indicator.warm_up for run, begin in zip(inputs[0], begins, strict=True)):
+    if min(map(sub, map(len, inputs[0]), begins)) > indicator.warm_up:
         made = [function(*columns, *chosen) for columns in zip(*inputs, strict=True)]
     else:
         made = [
@@ -173,7 +206,7 @@ def _read_only(column: Floats) -> Floats:
 
 def _as_floats(runs: Sequence[np.ndarray], begins: Sequence[int], warm_up: int) -> Runs:
     """Return numbers as floats. Whole ones, such as patterns', are 0 where TA-Lib has no value: NaN says so."""
-    if all(values.dtype == np.float64 for values in runs):
+    if set(map(attrgetter("dtype"), runs)) == {np.dtype(np.float64)}:
         return runs
     floats = [values.astype(np.float64) for values in runs]
     for values, begin in zip(floats, begins, strict=True):

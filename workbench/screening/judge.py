@@ -11,7 +11,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from workbench.indicators.batch import compute_runs
+from workbench.indicators.batch import compute_newest
 from workbench.indicators.suite import Floats
 from workbench.screening.conditions import YES, Answers, answers, held_within
 from workbench.screening.rules import Plan, Question
@@ -59,49 +59,52 @@ class Judgement:
 
 def judge(plan: Plan, window: Window) -> Judgement:
     """Return the answers to all questions of a plan at the newest bars of a window."""
-    runs = np.unique(window.bounds).tolist()  # of who has bars: a function of the user's own may refuse to have none
-    study = {**window.columns, **compute_runs(plan.suite, window.columns, runs)}
-    everyone = np.arange(len(window.symbols))
-    recent = _states(plan.questions, window.bounds, study, everyone, _RECENT)
-    states = np.array([answer[:, -1] for answer in recent], dtype=np.int8).reshape(len(plan.questions), len(everyone))
-    lengths = np.array([_run_length(answer) for answer in recent], dtype=np.int64).reshape(states.shape)
-    _look_further(plan.conditions, window, study, lengths)  # they come first; nobody asks since when a gate is open
-    counts = np.diff(window.bounds)
-    newest = np.maximum(window.bounds[1:] - 1, 0)
+    newest = _newest(plan, window, _RECENT)
+    recent = _states(plan.questions, newest, _RECENT)
+    shape = len(plan.questions), len(window.symbols)
+    states = np.array([answer[:, -1] for answer in recent], dtype=np.int8).reshape(shape)
+    lengths = np.array([_run_length(answer) for answer in recent], dtype=np.int64).reshape(shape)
+    _look_further(plan, window, lengths)
     jumped = [window.jumps.get(symbol, NEVER) for symbol in window.symbols]
-    return Judgement(
-        states,
-        _begun(window, states, lengths),
-        _where(counts, window.stamps, newest),
-        _ends(window, counts, newest),
-        np.array(jumped, dtype=np.int64),
-        {name: _where(counts, study[name], newest, np.nan) for name in SHOWN if name in study},
-    )
+    there = np.diff(window.bounds) > 0
+    starts, ends = np.full((2, len(there)), NEVER)
+    starts[there] = window.stamps[window.bounds[1:][there] - 1]
+    ends[there] = ends_of(starts[there], window.timeframe)
+    values = {name: newest[name][:, -1].copy() for name in SHOWN if name in newest}
+    return Judgement(states, _begun(window, states, lengths), starts, ends, np.array(jumped, dtype=np.int64), values)
 
 
-def _states(
-    questions: Sequence[Question], bounds: Stamps, study: Mapping[str, Floats], rows: Stamps, bars: int
-) -> list[Answers]:
-    """Return the answers at the newest `bars` bars of some symbols, a row each; before the first: not known."""
-    widest = max((one.within for one in questions), default=1)
+def _newest(plan: Plan, window: Window, bars: int) -> dict[str, Floats]:
+    """Return what the questions are about at the newest bars, a row a symbol; NaN before a symbol's first bar.
+
+    There are some more bars than `bars`, as many as the questions reach further back.
+    """
+    earlier = [one for question in plan.questions for one in question.columns]
+    depth = bars + _widest(plan.questions) - 1 + max((one.bars for one in earlier), default=0)
+    known = {*window.columns, *(name for indicator in plan.suite for name in indicator.outputs)}
+    names = dict.fromkeys([*(one.column for one in earlier), *(name for name in SHOWN if name in known)])
+    return compute_newest(plan.suite, window.columns, window.bounds.tolist(), names, depth)
+
+
+def _widest(questions: Sequence[Question]) -> int:
+    return max((one.within for one in questions), default=1)
+
+
+def _states(questions: Sequence[Question], newest: Mapping[str, Floats], bars: int) -> list[Answers]:
+    """Return the answers at the newest `bars` bars, a row a symbol; before the first: not known."""
+    widest = _widest(questions)
     wanted = {one.name: one for asked in questions for one in asked.columns}
-    tails = {name: _tail(study[one.column], bounds, rows, bars + widest - 1, one.bars) for name, one in wanted.items()}
+    tails = {name: _ending(newest[one.column], one.bars, bars + widest - 1) for name, one in wanted.items()}
     asked = answers({str(number): one.statement for number, one in enumerate(questions)}, tails)
     return [
         held_within(asked[str(number)][:, widest - one.within :], one.within) for number, one in enumerate(questions)
     ]
 
 
-def _tail(column: Floats, bounds: Stamps, rows: Stamps, bars: int, earlier: int) -> Floats:
-    """Return the column at the newest `bars` bars, some bars earlier; NaN before a symbol's first bar."""
-    at = bounds[1:][rows, None] - bars - earlier + np.arange(bars)
-    outside = at < bounds[:-1][rows, None]
-    if not len(column):
-        return np.full(at.shape, np.nan)
-    found: Floats = column[np.maximum(at, 0)]
-    if outside.any():
-        found[outside] = np.nan
-    return found
+def _ending(column: Floats, earlier: int, bars: int) -> Floats:
+    """Return the column at `bars` bars, of which the last is so many bars before the newest."""
+    last = column.shape[1] - earlier
+    return column[:, last - bars : last]
 
 
 def _run_length(answer: Answers) -> Stamps:
@@ -111,13 +114,21 @@ def _run_length(answer: Answers) -> Stamps:
     return lengths
 
 
-def _look_further(questions: Sequence[Question], window: Window, study: Mapping[str, Floats], lengths: Stamps) -> None:
-    """Count the runs anew that fill the newest bars, over the whole window."""
-    for number, one in enumerate(questions):
-        rows = np.flatnonzero(lengths[number] == _RECENT)
-        if len(rows):
-            longest = int(np.diff(window.bounds)[rows].max())
-            lengths[number, rows] = _run_length(_states([one], window.bounds, study, rows, longest)[0])
+def _look_further(plan: Plan, window: Window, lengths: Stamps) -> None:
+    """Count the runs of conditions anew that fill the newest bars, over the whole window.
+
+    Conditions come first among the questions; nobody asks since when a gate is open.
+    """
+    filled = lengths[: len(plan.conditions)] == _RECENT
+    rows = np.flatnonzero(filled.any(axis=0))
+    if not len(rows):
+        return
+    few = window.some(rows)
+    longest = int(np.diff(few.bounds).max())
+    asked = _states(plan.conditions, _newest(plan, few, longest), longest)
+    for number, answer in enumerate(asked):
+        again = filled[number, rows]
+        lengths[number, rows[again]] = _run_length(answer[again])
 
 
 def _begun(window: Window, states: Answers, lengths: Stamps) -> Stamps:
@@ -127,16 +138,3 @@ def _begun(window: Window, states: Answers, lengths: Stamps) -> Stamps:
     firsts = (window.bounds[1:] - lengths)[held]
     since[held] = ends_of(window.stamps[firsts], window.timeframe)
     return since
-
-
-def _where(counts: Stamps, column: np.ndarray, rows: Stamps, nothing: float = NEVER) -> np.ndarray:
-    if not len(column):
-        return np.full(len(counts), nothing, dtype=column.dtype)
-    return np.where(counts > 0, column[rows], nothing)
-
-
-def _ends(window: Window, counts: Stamps, newest: Stamps) -> Stamps:
-    ends = np.full(len(counts), NEVER)
-    there = counts > 0
-    ends[there] = ends_of(window.stamps[newest[there]], window.timeframe)
-    return ends

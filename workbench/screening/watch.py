@@ -11,6 +11,7 @@ import logging
 import threading
 import time
 from collections.abc import Callable, Iterable, Sequence
+from datetime import datetime
 from queue import Empty, SimpleQueue
 
 import pandas as pd
@@ -103,6 +104,11 @@ class ScreenWatch:
                 return None
             self._keep_followed(self._screen)
             return self._screen.result(top)
+
+    @property
+    def as_of(self) -> datetime | None:
+        """When the newest bar was complete; None before the first."""
+        return self._screen.as_of if self._screen is not None else None
 
     def scores(self) -> dict[str, tuple[Side, float, bool]]:
         """Return each symbol's better side, its score, and whether the gates let it through; as of the newest bar."""

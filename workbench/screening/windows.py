@@ -49,6 +49,22 @@ class Window:
         """Return the rows of a symbol."""
         return slice(int(self.bounds[number]), int(self.bounds[number + 1]))
 
+    def some(self, numbers: Stamps) -> Window:
+        """Return the bars of some of the symbols."""
+        symbols = tuple(self.symbols[number] for number in numbers.tolist())
+        return self._taken(symbols, self.bounds[:-1][numbers], self.bounds[1:][numbers], self.jumps)
+
+    def cut(self, begins: Stamps, ends: Stamps, jumps: Mapping[str, int]) -> Window:
+        """Return of each symbol the bars between two rows."""
+        return self._taken(self.symbols, begins, ends, jumps)
+
+    def _taken(self, symbols: tuple[str, ...], begins: Stamps, ends: Stamps, jumps: Mapping[str, int]) -> Window:
+        counts = ends - begins
+        kept = np.concatenate([[0], np.cumsum(counts)])
+        rows = np.repeat(begins - kept[:-1], counts) + np.arange(kept[-1])
+        taken = {name: np.ascontiguousarray(column[rows]) for name, column in self.columns.items()}
+        return Window(self.timeframe, symbols, kept, self.stamps[rows], taken, jumps)
+
 
 def newest_bars(window: Window, *, until: int, bars: int) -> Window:
     """Return the newest `bars` of each symbol that start before `until`, which is `complete_until` of a moment."""
@@ -62,11 +78,7 @@ def newest_bars(window: Window, *, until: int, bars: int) -> Window:
             begins[owner], jumps[window.symbols[owner]] = row, int(stamps[row])
     if not jumps and (begins == bounds[:-1]).all() and (ends == bounds[1:]).all():
         return window
-    counts = ends - begins
-    kept = np.concatenate([[0], np.cumsum(counts)])
-    rows = np.repeat(begins - kept[:-1], counts) + np.arange(kept[-1])
-    taken = {name: np.ascontiguousarray(column[rows]) for name, column in window.columns.items()}
-    return Window(window.timeframe, window.symbols, kept, stamps[rows], taken, jumps)
+    return window.cut(begins, ends, jumps)
 
 
 def find_jumps(window: Window) -> list[tuple[int, int]]:

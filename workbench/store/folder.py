@@ -63,6 +63,19 @@ class PartFolder:
         near = [(period, name) for period, name in periods if period.begin < end and begin < period.end]
         return [part for period, name in near if (part := _find(period, _place(folder, name), elsewhere.get(name)))]
 
+    def signs(self) -> list[tuple[str, int, int, int]]:
+        """Return what changes whenever some part does: the name, inode, time and size of each; nothing is opened.
+
+        Raises `StoreError`.
+        """
+        folder = str(self.folder)
+        if pending(os.path.dirname(folder)) is None:  # noqa: PTH120  no paths: a panel looks at thousands of folders
+            try:
+                return [_sign(name, os.stat(f"{folder}{os.sep}{name}")) for name in sorted(self._names())]  # noqa: PTH116
+            except OSError:
+                pass  # what became of that part, the way for all cases tells
+        return [(part.path.name, part.inode, part.modified_ns, part.bytes) for part in self.parts()]
+
     def periods(self) -> list[Interval]:
         """Return the periods of the parts, as their names tell. For writers: no change may be pending."""
         return [period for period, _ in _layout(self._names())[0]]
@@ -115,6 +128,10 @@ class PartFolder:
     def stands(self, parts: Sequence[Part], begin: datetime, end: datetime) -> bool:
         """Tell whether the parts of `[begin, end)` are still the same."""
         return [part.identity for part in parts] == [part.identity for part in self.parts(begin, end)]
+
+
+def _sign(name: str, stat: os.stat_result) -> tuple[str, int, int, int]:
+    return name, stat.st_ino, stat.st_mtime_ns, stat.st_size
 
 
 @lru_cache(maxsize=8192)

@@ -201,7 +201,7 @@ class HistoricalDataManager:
         They are kept in a memory-mapped cache; what has been saved since is read anew first. Raises `CorruptPart`.
         """
         chosen = as_names(symbols)
-        series = {symbol: self._series(symbol, timeframe, what_to_show) for symbol in chosen}
+        series = self._several(chosen, timeframe, what_to_show)
         name = f"{parse_timeframe(timeframe)}-{what_to_show}"
         return PanelCache(self._cache_dir / "panel" / name, self.data_dir).open(series, bars)
 
@@ -344,11 +344,11 @@ class HistoricalDataManager:
         return pd.DataFrame([[getattr(info, name) for name in names] for info in self.series()], columns=names)
 
     def _several(self, symbols: Sequence[str], timeframe: str, what_to_show: str) -> dict[str, Series]:
-        return {symbol: self._series(symbol, timeframe, what_to_show) for symbol in symbols}
+        name = _folder_of(timeframe, what_to_show)
+        return {symbol: _series_at(self.home(symbol), name) for symbol in symbols}
 
     def _series(self, symbol: str, timeframe: str, what_to_show: str) -> Series:
-        suffix = "" if check_what_to_show(what_to_show) == "TRADES" else f"-{what_to_show}"
-        return _series_at(self.home(symbol), f"{parse_timeframe(timeframe)}{suffix}.parquet")
+        return _series_at(self.home(symbol), _folder_of(timeframe, what_to_show))
 
     def _stored(self) -> list[Series]:
         return _found(self.data_dir, "*/*/*.parquet")
@@ -370,6 +370,11 @@ class HistoricalDataManager:
             record(self._database, info)
         except StoreError as error:
             raise StoreError(f"the bars are stored, but not recorded until the next save: {error}") from error
+
+
+def _folder_of(timeframe: str, what_to_show: str) -> str:
+    suffix = "" if check_what_to_show(what_to_show) == "TRADES" else f"-{what_to_show}"
+    return f"{parse_timeframe(timeframe)}{suffix}.parquet"
 
 
 @lru_cache(maxsize=65_536)

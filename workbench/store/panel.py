@@ -15,8 +15,8 @@ from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
 from dataclasses import dataclass
 from datetime import datetime, timedelta
+from functools import lru_cache
 from pathlib import Path
-from typing import Any
 from uuid import uuid4
 
 import numpy as np
@@ -37,7 +37,7 @@ _YOUNG_NS = 50_000_000
 _NO_TIME = np.iinfo(np.int64).min
 _SESSION_S, _WEEK = 23_400, 7 / 5
 
-Sign = list[list[Any]]
+Sign = list[tuple[str, int, int, int]]
 """The parts of a series, each by name, inode, time and size."""
 
 
@@ -94,7 +94,7 @@ class PanelCache:
         if not series or bars < 1:
             raise InvalidInput("a panel has at least one symbol and one bar")
         for _ in range(_ATTEMPTS):
-            signs = {symbol: _sign(one) for symbol, one in series.items()}
+            signs = {symbol: one.signs() for symbol, one in series.items()}
             index = self._index()
             block = self._block(index) if index else None
             if index is None or block is None or index.bars < bars or self._stale(index, signs):
@@ -113,7 +113,7 @@ class PanelCache:
             block = self._block(index) if index else None
             if index is None or block is None or index.bars < bars:
                 index, block = _Index("", bars, {}, {}), np.empty((_PLANES, 0, bars), np.int64)
-            stale = self._stale(index, {symbol: _sign(one) for symbol, one in series.items()})
+            stale = self._stale(index, {symbol: one.signs() for symbol, one in series.items()})
             if not stale:  # another process was faster
                 return
             with ThreadPoolExecutor(_READERS) as pool:
@@ -145,13 +145,12 @@ class PanelCache:
 
     def _index(self) -> _Index | None:
         """Return what the panel holds; None when there is none that can be trusted."""
+        path = self._folder / "index.json"
         try:
-            told = json.loads((self._folder / "index.json").read_text("utf-8"))
-            if (told["schema"], told["store"], told["columns"]) != (_SCHEMA, self._store, list(COLUMNS)):
-                return None
-            return _Index(told["file"], told["bars"], told["rows"], told["signs"])
-        except (OSError, ValueError, LookupError, TypeError):
+            stat = path.stat()
+        except OSError:
             return None  # it is made anew from the parts
+        return _read_index(path, self._store, stat.st_ino, stat.st_mtime_ns, stat.st_size)
 
     def _block(self, index: _Index) -> np.ndarray | None:
         """Map the numbers as integers: plane by plane, symbol by symbol; None when they are not whole."""
@@ -165,19 +164,31 @@ class PanelCache:
         return mapped.reshape(shape)
 
 
-def _sign(series: Series) -> Sign:
-    return [[part.path.name, part.inode, part.modified_ns, part.bytes] for part in series.parts()]
+@lru_cache(maxsize=8)
+def _read_index(path: Path, store: str, *_identity: int) -> _Index | None:
+    """Return what the file of an index says. It is read once; should another take its place unseen, no harm is done.
+
+    For an index is only believed where the parts that it names are the parts there are.
+    """
+    try:
+        told = json.loads(path.read_text("utf-8"))
+        if (told["schema"], told["store"], told["columns"]) != (_SCHEMA, store, list(COLUMNS)):
+            return None
+        signs = {symbol: [tuple(part) for part in sign] for symbol, sign in told["signs"].items()}
+        return _Index(told["file"], told["bars"], told["rows"], signs)
+    except (OSError, ValueError, LookupError, TypeError, AttributeError):
+        return None
 
 
 def _read(series: Series, bars: int) -> tuple[Sign, np.ndarray]:
     """Return the newest bars of a series as planes of a row, and the parts that they were read from."""
     for _ in range(_ATTEMPTS):
-        sign = _sign(series)
+        sign = series.signs()
         age_ns = time.time_ns() - max((modified for _, _, modified, _ in sign), default=0)
         if age_ns < _YOUNG_NS:
             time.sleep((_YOUNG_NS - max(age_ns, 0)) / 1e9)
         planes = _planes(_newest(series, bars), bars)
-        if _sign(series) == sign:
+        if series.signs() == sign:
             return sign, planes
     raise StoreError(f"{series.folder} changes all the time; try again later")
 
