@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any, Literal, overload
 
 from workbench.app.parts import DeskParts
 from workbench.errors import InvalidInput, NothingStored
+from workbench.ib.health import Health
 from workbench.market.bars import empty_bars
 from workbench.market.names import as_names
 from workbench.market.sessions import parse_bound, session_calendar
@@ -15,8 +16,11 @@ from workbench.market.spans import Bound, Last, cut
 from workbench.market.timeframes import TIMEFRAMES, parse_timeframe
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
+
     import pandas as pd
 
+    from workbench.display.board import Board
     from workbench.display.charts import Chart
     from workbench.display.explorer import Explorer
     from workbench.display.live import LiveChart
@@ -83,6 +87,44 @@ class Looking(DeskParts):
         shown = self._not_empty(cut(study, timeframe, start, end, last), study, symbol, timeframe)
         given = {"symbol": symbol, "timeframe": timeframe, "source": self.store.source}
         return price_chart(shown, **(given | choices))
+
+    def board(self, symbols: str | Sequence[str] = (), **choices: Any) -> Board:
+        """Return the board: watchlist, four charts that move, alerts and status; it shows what is recorded, anywhere.
+
+            board = desk.board(["AAPL", "MSFT"], follow_watchlist=True)
+            board.start()  # or its button: record here
+
+        `choices` are those of `Board`: timeframes, follow_watchlist, viewer (record nothing, connect to nothing),
+        panels, last, style, height. A workbench has one board: another one closes the one before.
+        """
+        from workbench.display.board import Board, BoardParts, History
+        from workbench.store.journal import LiveJournal
+
+        if self._board is not None:
+            self._board.close()
+        settings = self.settings
+        parts = BoardParts(
+            self.live,
+            self.feed,
+            LiveJournal(self.db),
+            self.db,
+            History(lambda names, now, seed: self._past().seed(names, now, seed), self.store.version),
+            self._rule,
+            self.indicators.suite,
+            self.universe.contract,
+            health=lambda: self._ib.health if self._ib is not None else Health(),
+            gateway=lambda: "" if self._ib is None or settings.uses_built_in_gateway else str(self._ib.config),
+            source=self._source,
+            lines=settings.ib.market_data_lines,
+            speed=settings.gateway.speed if settings.uses_built_in_gateway else settings.ib.gateway_speed,
+        )
+        self._board = Board(parts, symbols, **choices)
+        return self._board
+
+    def _source(self) -> str:
+        """Return where bars come from, as far as it is known without asking."""
+        told = self._ib.source if self._ib is not None and self._ib.connected else self.store.source
+        return told or ("built-in gateway (SIMULATED)" if self.settings.uses_built_in_gateway else "")
 
     def watchlist(self) -> pd.DataFrame:
         """Return the watchlist, the first rank first, with each symbol's side, score and reasons.

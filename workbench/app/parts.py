@@ -41,6 +41,7 @@ from workbench.store.universes import current_universe, read_universe
 if TYPE_CHECKING:
     import pandas as pd
 
+    from workbench.display.board import Board
     from workbench.display.live import LiveFeed
     from workbench.screening.rules import Rule
     from workbench.screening.watch import ScreenWatch
@@ -58,11 +59,14 @@ class DeskParts:
         self._gateway: GatewayProcess | None = None
         self._ib: IBDataManager | None = None
         self._follower: WatchlistFollower | None = None
+        self._board: Board | None = None
 
     def close(self) -> None:
         """Close what was opened: the scheduler, the connection, the built-in gateway, the database."""
         if "pipeline" in self.__dict__:
             self.pipeline.stop()
+        if self._board is not None:
+            self._board.close()
         if "feed" in self.__dict__:
             self.feed.close()
         if self._follower is not None:
@@ -87,15 +91,15 @@ class DeskParts:
         manager.connect()
         return manager
 
-    def _manager(self) -> IBDataManager:
-        """Return the one object of the connection, connected or not; the built-in gateway runs from now on."""
-        with self._opening:
-            if self._ib is None:
     @property
     def known_ib(self) -> IBDataManager | None:
         """The connection, connected or not; None where nothing has needed one yet."""
         return self._ib
 
+    def _manager(self) -> IBDataManager:
+        """Return the one object of the connection, connected or not; the built-in gateway runs from now on."""
+        with self._opening:
+            if self._ib is None:
                 self._ib = IBDataManager(self._config(), universe=self.universe, open_ledger=self._open_ledger)
             return self._ib
 

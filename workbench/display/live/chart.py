@@ -135,8 +135,8 @@ class LiveChart(anywidget.AnyWidget):
             if self.is_shown:
                 self.send({"kind": "rows", "n": self._number}, [encode(changed, self._timeframe, self._zone)])
 
-    def static(self, style: str = "light") -> Chart:
-        """Return the chart as it is now, as a picture."""
+    def static(self, style: str = "light", *, size: tuple[float, float] = (12.0, 8.0)) -> Chart:
+        """Return the chart as it is now, as a picture; `size` is in inches."""
         return price_chart(
             self.bars,
             symbol=self.symbol,
@@ -148,6 +148,7 @@ class LiveChart(anywidget.AnyWidget):
             zone=self._zone.key,
             currency=self._fixed["currency"],
             source=self._source,
+            size=size,
         )
 
     def _take(self, study: pd.DataFrame, symbol: str, timeframe: str) -> None:

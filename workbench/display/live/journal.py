@@ -35,6 +35,8 @@ class JournalBars:
 
     def __init__(self, journal: LiveJournal) -> None:
         self.aggregator = RealtimeBarAggregator()
+        self.reached: dict[str, int] = {}
+        """The end of each symbol's newest five-second bar, in epoch seconds."""
         self._journal = journal
         self._cursor = journal.end()
         self._late: set[str] = set()
@@ -48,6 +50,7 @@ class JournalBars:
             bars = self._journal.load(symbol, Interval(session.begin, session.end))
             if len(bars):
                 is_newest = session is spans[-1]
+                self.reached[symbol] = int(bars.index[-1].timestamp()) + _FIVE.seconds
                 aggregator = self.aggregator if is_newest else RealtimeBarAggregator()
                 done += aggregator.rebuild(symbol, bars, bars.index[-1].timestamp() if is_newest else inf)
         self.aggregator.late.clear()
@@ -60,6 +63,7 @@ class JournalBars:
         complete: dict[str, list[ProvisionalBar]] = defaultdict(list)
         for bar in page.bars if symbols else ():
             complete[bar.symbol] += self.aggregator.add(*bar)
+            self.reached[bar.symbol] = max(self.reached.get(bar.symbol, 0), bar.timestamp + _FIVE.seconds)
         self._late = {one for one in self._late if one in symbols} | {one.symbol for one in self.aggregator.late}
         self.aggregator.late.clear()
         for symbol in self._late:
