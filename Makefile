@@ -59,6 +59,7 @@ bench: $(READY) $(ARCTIC)/.ready $(NAUTILUS)/.ready  ## Measure what we claim of
 	$(BIN)/python -m tests.benchmarks.screen
 	$(BIN)/python -m tests.benchmarks.backfill
 	$(BIN)/python -m tests.benchmarks.live_chart
+	$(BIN)/python -m tests.benchmarks.pipeline
 	$(BIN)/python -m tests.benchmarks.live --nautilus $(NAUTILUS)/bin/python
 
 # ArcticDB wants an older pandas, so it has an environment of its own; where it cannot be had, the benchmark says so.

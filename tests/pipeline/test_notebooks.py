@@ -208,6 +208,15 @@ def test_what_processes_print_at_their_start_disturbs_nothing(
     assert capfd.readouterr() == ("", "")
 
 
+def test_a_run_does_not_wait_for_a_grammar_that_no_notebook_needs() -> None:
+    """jsonschema would build it, for a second and a half, in every run."""
+    code = "from workbench.pipeline import execute; execute._spare_a_grammar(); import nbformat, sys; "
+
+    subprocess.run(
+        [sys.executable, "-c", f"{code}assert not {{'lark', 'rfc3987_syntax.grammar'}} & {{*sys.modules}}"], check=True
+    )
+
+
 # -- runs that are refused
 
 

@@ -82,12 +82,9 @@ def _run_job(name: str, signals: Signals) -> None:
         if number is None:
             raise AlreadyRuns(f"{name} runs already, here or elsewhere: nothing was started; see workbench runs")
         [row] = desk.runs.load(run_id=number).to_dict("records")
-    how = f"{name}, run {number}: {row['outcome']}"
+    typer.echo(f"{name}, run {number}: {row['outcome']}, {row['output_path']}")
     if row["outcome"] != "succeeded":
-        where = " ".join(str(row[field]) for field in ("failed_cell", "error", "output_path") if row[field])
-        typer.secho(f"error: {how} {where}", fg="red", err=True)
         raise typer.Exit(signals.exit_code or FAILED)
-    typer.echo(f"{how}, {row['output_path']}")
 
 
 class Signals:

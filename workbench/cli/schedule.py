@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+import logging
 import shutil
 import signal
 import sys
 import threading
 import webbrowser
+from collections.abc import Iterator
+from contextlib import contextmanager
 from datetime import datetime, timedelta
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
@@ -58,7 +61,7 @@ def schedule(
     stopping = threading.Event()
     for number in (signal.SIGINT, signal.SIGTERM):
         signal.signal(number, lambda *_: stopping.set())
-    with open_workbench(gateway) as desk:
+    with open_workbench(gateway) as desk, _told():
         desk.pipeline.start()
         typer.echo(f"{len(desk.pipeline.jobs)} jobs; Ctrl-C ends the scheduler")
         _watch(desk.pipeline, stopping)
@@ -79,6 +82,20 @@ def _watch(pipeline: DataPipelineManager, stopping: threading.Event) -> None:
         passed += 1
     if sys.stderr.isatty():
         sys.stderr.write("\n")
+
+
+@contextmanager
+def _told() -> Iterator[None]:
+    """Show what the scheduler logs, each run's begin and end among it, in lines of their own above the status."""
+    told, handler = logging.getLogger("workbench.pipeline"), logging.StreamHandler()
+    fresh = "\r\x1b[2K" if sys.stderr.isatty() else ""
+    handler.setFormatter(logging.Formatter(f"{fresh}%(asctime)s %(message)s", datefmt="%H:%M:%S"))
+    told.addHandler(handler)
+    told.setLevel(logging.INFO)
+    try:
+        yield
+    finally:
+        told.removeHandler(handler)
 
 
 def _print_example(engine: str) -> None:

@@ -22,7 +22,7 @@ import sys
 import threading
 from collections.abc import Callable, Mapping
 from pathlib import Path
-from typing import IO, TYPE_CHECKING, Any, ClassVar, TypedDict
+from typing import IO, TYPE_CHECKING, Any, ClassVar, TypedDict, cast
 
 from workbench.pipeline.figures import read_figures
 from workbench.pipeline.output import publish, rewrite
@@ -110,6 +110,7 @@ class Execution:
         threading.Thread(target=_import_early, daemon=True).start()
         PartFile.secrets = self.request["secrets"]
         papermill_io.register(SCHEME, PartFile)
+        os.environ["WORKBENCH_SHORT_ERRORS"] = "false"  # nobody could ask the kernel for the traceback later
         papermill.execute_notebook(
             _unformatted(self.request["source"]),
             _unformatted(SCHEME + self.request["part"]),
@@ -248,8 +249,17 @@ def _import_early() -> None:
     import nbconvert.exporters  # noqa: F401
 
 
+def _spare_a_grammar() -> None:
+    """Let jsonschema do without its check of IRIs, which no notebook's schema asks for: a second and a half a run.
+
+    jsonschema takes the package when it is there, and that builds a grammar when it is imported.
+    """
+    sys.modules.setdefault("rfc3987_syntax", cast("Any", None))  # None makes its import an ImportError
+
+
 def main() -> int:
     """Execute the request on standard input; exit code 0: every cell succeeded."""
+    _spare_a_grammar()
     reports = os.fdopen(int(sys.argv[1]), "w", encoding="utf-8")
     request: Request = json.loads(sys.stdin.readline())
     return 0 if Execution(request, reports).run(leash=sys.stdin) else 1

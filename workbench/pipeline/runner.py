@@ -115,12 +115,12 @@ class JobRunner:
             result = self._execute(job, claim, run_id, Limits(limit, job.memory_limit_mb, stopping))
         except RunFailed as error:
             outcome: Outcome = "stopped" if stopping.is_set() else "failed"
-            return Ending(outcome, error.place, error.error, str(error.output), error.figures)
+            return Ending(outcome, error.place, error.error, str(error.output.resolve()), error.figures)
         except Exception as error:
             if not isinstance(error, WorkbenchError | OSError):
                 logger.exception("%s met something unforeseen", job.name)
             return Ending("failed", error=redact(f"{type(error).__name__}: {error}", self._desk.secrets))
-        return Ending("succeeded", output_path=str(result.output), figures=result.figures)
+        return Ending("succeeded", output_path=str(result.output.resolve()), figures=result.figures)
 
     def _execute(self, job: Job, claim: Claim, run_id: int, limits: Limits) -> RunResult:
         return run_notebook(
@@ -132,7 +132,7 @@ class JobRunner:
             session=claim.session,
             limits=limits,
             secrets=self._desk.secrets,
-            on_output=lambda path: self._runs.place(run_id, str(path)),
+            on_output=lambda path: self._runs.place(run_id, str(path.resolve())),
         )
 
     def _record(self, run_id: int, ending: Ending, stopping: threading.Event) -> None:
