@@ -3,6 +3,7 @@
     # workbench.toml
     data_dir = "data"
     database_url = "postgresql+psycopg://me:secret@localhost/trading"   # or the variable DATABASE_URL
+    short_errors = false    # notebooks show whole tracebacks, as headless runs do
 
     [ib]                    # leave it out to use the built-in gateway
     port = 7497             # TWS paper 7497, live 7496; IB Gateway paper 4002, live 4001
@@ -132,6 +133,7 @@ class Settings(BaseSettings):
     jobs: dict[str, dict[str, Any]] = Field(default_factory=dict)
     pipeline: PipelineSettings = PipelineSettings()
     screen: dict[str, Any] = Field(default_factory=dict)
+    short_errors: bool = True  # in notebooks: our errors in a few lines, the traceback by %tb
     data_dir: Path = Path("data")
     notebooks_dir: Path = Path("notebooks")
     runs_dir: Path = Path("papermill_runs")

@@ -77,7 +77,9 @@ def test_a_store_that_cannot_be_read_is_shown_as_that(desk: wb.Workbench, monkey
     assert "disk &lt;3&gt; is away" in desk._repr_html_()
 
 
-@pytest.mark.parametrize("part", ["store", "db", "indicators", "universe", "live", "watch", "closings", "runs", "pipeline"])
+@pytest.mark.parametrize(
+    "part", ["store", "db", "indicators", "universe", "live", "watch", "closings", "runs", "pipeline"]
+)
 def test_every_part_shows_itself_and_connects_nothing(desk: wb.Workbench, part: str) -> None:
     save(desk)
 

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Self
 from workbench.app.keeping import Keeping
 from workbench.app.looking import Looking
 from workbench.app.screens import Screens
+from workbench.app.short_errors import show_errors_shortly
 from workbench.app.shown import show_desk
 from workbench.ib.doctor import Check, DoctorReport, examine
 from workbench.market.universe import Universe
@@ -27,9 +28,13 @@ def open_workbench(
 
     `gateway` (`127.0.0.1:7497`, or `built-in`) and `data_dir` overrule the settings. Nothing is connected yet: the
     first use of `.ib` does that, and starts the built-in gateway when no other is configured. What is stored can be
-    read without.
+    read without. In a notebook errors of ours are short from now on, and `%tb` shows the whole traceback, unless the
+    settings say `short_errors = false`.
     """
-    return Workbench(settings or load_settings(gateway=gateway, data_dir=data_dir), gateway=gateway)
+    show_errors_shortly()  # those of the settings too
+    settings = settings or load_settings(gateway=gateway, data_dir=data_dir)
+    show_errors_shortly(wanted=settings.short_errors)
+    return Workbench(settings, gateway=gateway)
 
 
 class Workbench(Looking, Screens, Keeping):
