@@ -46,7 +46,7 @@ class Keeping(DeskParts):
         universe, source = self.universe, self.ib.source
         if unlisted := [symbol for symbol in as_names(symbols) if symbol not in universe]:
             raise InvalidInput(
-                f"{', '.join(unlisted)} not in the universe; workbench universe add {' '.join(unlisted)}"
+                f"not in the universe: {', '.join(unlisted)}; workbench universe add {' '.join(unlisted)}"
             )
         contracts = [universe[symbol] for symbol in as_names(symbols) or list(universe)]
         known, told = load_qualifications(self.db, source), dict[str, Outcome]()

@@ -115,10 +115,10 @@ def edges_chart(stats: pd.DataFrame, *, timeframe: str, source: str | None = Non
                 ax.errorbar(rows["edge"], at, xerr=error, fmt="o", ms=4, color=colour, label=side, lw=1.2)
             ax.axvline(0, color=theme.faint, lw=0.8)
             ax.set_title(f"after {bars} {'bar' if bars == 1 else 'bars'}", loc="left", fontsize=9)
-            ax.xaxis.set_major_formatter(PercentFormatter(1, decimals=1))
+            ax.xaxis.set_major_formatter(PercentFormatter(1))  # as many decimals as the span needs
             ax.set_xlabel("mean return less that of any bar, ± 2 standard errors")
             ax.tick_params(axis="x", labelsize=7)
         axes[0].set_yticks(range(len(names)), names)
         axes[0].set_ylim(len(names) - 0.5, -0.5)
-        axes[0].legend(loc="best")
+        figure.legend(*axes[0].get_legend_handles_labels(), loc="upper right", ncols=2, borderaxespad=0.2)
     return Chart(figure, title)
