@@ -95,7 +95,7 @@ def edges_chart(stats: pd.DataFrame, *, timeframe: str, source: str | None = Non
     nothing counts are left out.
     """
     from matplotlib.figure import Figure
-    from matplotlib.ticker import PercentFormatter
+    from matplotlib.ticker import MaxNLocator
 
     stats = stats[stats["counted"] > 0] if len(stats) else stats
     if stats.empty:
@@ -115,7 +115,8 @@ def edges_chart(stats: pd.DataFrame, *, timeframe: str, source: str | None = Non
                 ax.errorbar(rows["edge"], at, xerr=error, fmt="o", ms=4, color=colour, label=side, lw=1.2)
             ax.axvline(0, color=theme.faint, lw=0.8)
             ax.set_title(f"after {bars} {'bar' if bars == 1 else 'bars'}", loc="left", fontsize=9)
-            ax.xaxis.set_major_formatter(PercentFormatter(1))  # as many decimals as the span needs
+            ax.xaxis.set_major_locator(MaxNLocator(5))
+            ax.xaxis.set_major_formatter(lambda share, _: f"{100 * share:.3g}%")
             ax.set_xlabel("mean return less that of any bar, ± 2 standard errors")
             ax.tick_params(axis="x", labelsize=7)
         axes[0].set_yticks(range(len(names)), names)
