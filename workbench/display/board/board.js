@@ -76,6 +76,7 @@ class View {
 
   remove() {
     clearInterval(this.timer);
+    clearTimeout(this.arranging);
     this.stopTheme();
     this.root.remove();
   }
@@ -143,7 +144,7 @@ class View {
     this.follow.checked = Boolean(state.following);
     this.remover.textContent = state.selected ? `Remove ${state.selected}` : "Remove";
     this.remover.disabled = !state.selected || isBusy;
-    if (changed.length && Date.now() - (this.arranged ?? 0) > SORT_MS) this.arrange();
+    if (changed.length) this.arrangeSoon();
     this.root.dataset.messages = this.store.messages;
   }
 
@@ -219,8 +220,13 @@ class View {
     this.arrange();
   }
 
+  arrangeSoon() {
+    this.arranging ??= setTimeout(() => this.arrange(), SORT_MS);
+  }
+
   arrange() {
-    this.arranged = Date.now();
+    clearTimeout(this.arranging);
+    this.arranging = undefined;
     const { rows } = this.store.state;
     const [at, sign] = [this.place[this.sort.name], this.sort.up ? 1 : -1];
     const ordered = rows
@@ -345,12 +351,13 @@ const ARROWS = { 1: ["▲", "up"], "-1": ["▼", "down"], 0: ["", ""] };
 
 function tellCell(kind, value) {
   if (kind === "side") return [value, value === "long" ? "up" : value === "short" ? "down" : ""];
+  if (kind === "signed" && value === null) return ["", ""];
   if (value === null || value === undefined) return [DASH, "none"];
   if (kind === "turn") return ARROWS[value];
   if (kind === "text") return [value, ""];
   if (kind === "price") return [number(value, value < 1 ? 4 : 2), ""];
   if (kind === "percent") return [`${value > 0 ? "+" : ""}${number(value, 2)}`, value > 0 ? "up" : value < 0 ? "down" : ""];
-  if (kind === "signed") return [value ? `${value > 0 ? "+" : "−"}${Math.abs(value)}` : "", value > 0 ? "up" : "down"];
+  if (kind === "signed") return [value ? `${value > 0 ? "+" : "−"}${Math.abs(value)}` : "", value > 0 ? "up" : value < 0 ? "down" : ""];
   if (kind === "rsi") return [String(value), value <= 30 ? "low" : value >= 70 ? "high" : ""];
   if (kind === "k") return [String(value), value <= 20 ? "low" : value >= 80 ? "high" : ""];
   if (kind === "age") return value ? [age(value), "late"] : ["live", "up"];

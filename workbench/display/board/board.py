@@ -23,7 +23,7 @@ import pandas as pd
 from workbench.display.board.market import History, Market
 from workbench.display.board.panel import BoardPanel
 from workbench.display.board.paper import BoardPicture
-from workbench.display.board.status import Facts, Status, judge_status
+from workbench.display.board.status import Facts, Status, closed_until, is_whole, judge_status
 from workbench.display.board.table import Cells, Ranked, columns_of, row_of, setup_of
 from workbench.display.live import LiveChart, LiveFeed
 from workbench.display.theme import THEMES
@@ -98,7 +98,13 @@ class Board(ipywidgets.Box):  # type: ignore[misc]
         for symbol in self._always:
             parts.check_symbol(symbol)
         self._timeframes = tuple(dict.fromkeys(parse_timeframe(name).name for name in as_names(timeframes)))
-        self._choices: dict[str, Any] = {"panels": panels, "last": last, "style": style, "height": height}
+        self._choices: dict[str, Any] = {
+            "panels": panels,
+            "last": last,
+            "style": style,
+            "height": height,
+            "compact": True,
+        }
         self._following, self._records = follow_watchlist, False
         self._columns = columns_of(self._timeframes)
         self._ranked: dict[str, Ranked] = {}
@@ -225,12 +231,17 @@ class Board(ipywidgets.Box):  # type: ignore[misc]
         self._stopping.wait(60 * minutes)
 
     def wait(self, timeout_s: float = 60.0) -> bool:
-        """Wait until each symbol has live bars and the table is whole; return whether that came about."""
+        """Wait until each symbol has live bars, all of the session and its history; return whether that came about.
+
+        While the market is closed nothing is waited for.
+        """
         end = time.monotonic() + timeout_s
         while time.monotonic() < end and not self._stopping.wait(0.1):
-            ages = self._facts().ages
-            if not self.market.opening and ages and all(age < inf for age in ages.values()):
+            facts = self._facts()
+            if facts.symbols and is_whole(facts):
                 return True
+            if closed_until(facts.now) and not facts.opening:
+                return False
         return False
 
     def picture(self, style: str = "light") -> BoardPicture:
@@ -322,6 +333,8 @@ class Board(ipywidgets.Box):  # type: ignore[misc]
         dead = {one.holder.token for one in {hold.holder.token: hold for hold in held}.values() if one.holder.is_gone()}
         alive = [one for one in held if one.holder.token not in dead and one.until > now]
         shown = set(self.market.symbols)
+        if not self._holders:
+            self._begun_at = time.monotonic()  # nobody was there who could bring bars
         self._holders = {one.symbol: one.holder.name for one in alive if one.symbol in shown}
         self._gone = {one.symbol: one.holder.name for one in held if one not in alive and one.symbol in shown}
         self._lines_used = len(alive)

@@ -52,8 +52,8 @@ class Facts:
     speed: float = 1.0
     rate: float = 0.0
     ages: Mapping[str, float] = field(default_factory=dict)
-    silent_s: float = inf
-    """Real seconds since a bar came, of any symbol."""
+    silent_s: float = 0.0
+    """Real seconds since a bar came, of any symbol, or since any could."""
     holes: int = 0
     unfilled: int = 0
     waiting: tuple[str, ...] = ()
@@ -109,6 +109,12 @@ def judge_status(facts: Facts) -> Status:
     return Status(level, word, sentence, (*parts, _lines(facts), _recorder(facts)))
 
 
+def is_whole(facts: Facts) -> bool:
+    """Return whether each symbol has live bars, and nothing is missing or still to come."""
+    heard = len(facts.ages) == len(facts.symbols) and all(age < inf for age in facts.ages.values())
+    return heard and not facts.opening and not facts.holes and not facts.history
+
+
 def _judge(facts: Facts) -> tuple[Level, str, str]:
     """Return the worst of what is known."""
     for sentence in _wrong(facts):
@@ -142,9 +148,8 @@ def _wrong(facts: Facts) -> list[str]:
         who, symbols = next(iter(facts.gone.values())), name_some(list(facts.gone))
         again = "Start `workbench live` again" + ("" if facts.viewer else ", or press Start")
         found.append(f"The recorder of {symbols}, {who}, has died. {again}.")
-    if facts.holders and closed_until(facts.now) == "" and facts.now is not None and facts.silent_s > _silence_s(facts):
-        silence = "no bar yet" if facts.silent_s == inf else f"no bar for {facts.silent_s:.0f} s"
-        found.append(f"{silence.capitalize()}, though the market is open{_why_silent(facts)}")
+    if facts.holders and (silent_s := min(facts.silent_s, _open_for_s(facts))) > _silence_s(facts):
+        found.append(f"No bar for {silent_s:.0f} s, though the market is open{_why_silent(facts)}")
     return found
 
 
@@ -167,6 +172,12 @@ def _doubtful(facts: Facts) -> list[str]:
 def _silence_s(facts: Facts) -> float:
     """Return how long nothing may come: a recorder knows its connection, and may be more patient."""
     return SILENCE_S + LAG_S if facts.recording else SILENT_S
+
+
+def _open_for_s(facts: Facts) -> float:
+    """Return for how many real seconds the market has been open; none while it is closed, or nobody knows."""
+    clock = SessionClock(session_calendar())
+    return (facts.now - clock.begin) / facts.speed if facts.now is not None and clock.move(int(facts.now)) else 0.0
 
 
 def _late_s(facts: Facts) -> float:

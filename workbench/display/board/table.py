@@ -63,7 +63,7 @@ def columns_of(timeframes: Sequence[str]) -> list[Column]:
         for column in (
             Column(f"rsi {name}", "RSI", "rsi", f"RSI 14 of {name} bars, the forming one included", name),
             Column(f"k {name}", "%K", "k", f"StochRSI %K of {name} bars, the forming one included", name),
-            Column(f"turn {name}", "↻", "turn", f"MACD turns at {name}: complete bars, two in a row", name),
+            Column(f"turn {name}", "MACD", "turn", f"MACD turns at {name}: complete bars, two in a row", name),
         )
     ]
     last = [

@@ -37,8 +37,8 @@ class LiveChart(anywidget.AnyWidget):
     view begins with the newest `last` slots. `style` `auto` follows JupyterLab's theme. `height` is in pixels.
 
     `update` sends bars that have changed, `show` another study; any thread may call them. A `live` chart tells when no
-    bar has come for a while. In an executed notebook and in HTML the chart is a picture of the bars that were there
-    when it was displayed.
+    bar has come for a while; a `compact` one says less, for it is small. In an executed notebook and in HTML the chart
+    is a picture of the bars that were there when it was displayed.
     """
 
     setup = traitlets.Dict().tag(sync=True)
@@ -63,6 +63,7 @@ class LiveChart(anywidget.AnyWidget):
         source: str | None = None,
         height: int = 640,
         live: bool = False,
+        compact: bool = False,
     ) -> None:
         if style not in _STYLES:
             raise InvalidInput(f"there is no style {style!r}; there are {', '.join(_STYLES)}")
@@ -78,6 +79,7 @@ class LiveChart(anywidget.AnyWidget):
             "currency": currency,
             "height": height,
             "live": live,
+            "compact": compact,
         }
         self._zone, self._source = ZoneInfo(known_zone(zone)), source
         self._number, self._notice = 0, ""

@@ -1,6 +1,6 @@
 // The words on a chart: its head line, and the values in each pane.
 
-import { age, moment, price, shares, signed } from "./text.js";
+import { age, clock, date, moment, price, shares, signed } from "./text.js";
 import { colourOf } from "./theme.js";
 
 const LATE_S = 15; // in a session a bar is due every five seconds
@@ -44,17 +44,21 @@ export class Head {
       change === null ? "" : `${signed(change, decimals)} (${signed((100 * change) / base)} %)`;
     parts.change.title = setup.daily ? "since the close before" : "since the close of the session before";
     parts.change.dataset.direction = change === null ? "" : change >= 0 ? "up" : "down";
-    parts.when.textContent = pointed
-      ? `${moment(pointed[0], setup.daily)} ${setup.daily ? "" : setup.zone}`
-      : this.telling(row);
+    parts.when.textContent = pointed ? this.when(pointed[0]) : this.telling(row);
     this.beat();
   }
 
   telling(row) {
     const { setup, column } = this.store;
     if (!row) return "no bars yet";
-    const state = row[column.forming] ? "forming since" : "last bar";
-    return `${state} ${moment(row[0], setup.daily)}${setup.daily ? "" : ` ${setup.zone}`}`;
+    if (setup.compact) return row[column.forming] ? "" : this.when(row[0]); // a chart that moves speaks for itself
+    return `${row[column.forming] ? "forming since" : "last bar"} ${this.when(row[0])}`;
+  }
+
+  when(wall) {
+    const { daily, zone, compact } = this.store.setup;
+    if (compact) return daily ? date(wall) : `${date(wall, false)} ${clock(wall)}`;
+    return daily ? moment(wall, true) : `${moment(wall, false)} ${zone}`;
   }
 
   beat() {
@@ -82,8 +86,11 @@ export class Legend {
     else if (!cell) requestAnimationFrame(() => this.place());
   }
 
-  tell(row) {
-    this.root.replaceChildren(...(row ? [...(this.isPrice ? this.bar(row) : []), ...this.values(row)] : []));
+  // A compact chart tells the lines over its price only where somebody points at them.
+  tell(row, isPointed) {
+    const isShort = this.isPrice && this.view.store.setup.compact && !isPointed;
+    const values = row && !isShort ? this.values(row) : [];
+    this.root.replaceChildren(...(row ? [...(this.isPrice ? this.bar(row) : []), ...values] : []));
   }
 
   bar(row) {

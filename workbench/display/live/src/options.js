@@ -20,7 +20,7 @@ export function chartOptions(theme, setup) {
     },
     grid: { vertLines: { color: faded(theme.grid, 0.6) }, horzLines: { color: faded(theme.grid, 0.6) } },
     crosshair: { mode: CrosshairMode.Normal, vertLine: line, horzLine: line },
-    rightPriceScale: { borderVisible: false, minimumWidth: 64 },
+    rightPriceScale: { borderVisible: false, minimumWidth: 64, entireTextOnly: true },
     timeScale: {
       borderColor: theme.grid,
       timeVisible: !setup.daily,

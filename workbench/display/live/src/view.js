@@ -124,7 +124,8 @@ export class View {
     const series = this.chart.addSeries(LineSeries, {
       color: colourOf(this.theme, line.colour), lineWidth: line.width,
       lineStyle: line.dashed ? LineStyle.Dashed : LineStyle.Solid,
-      priceLineVisible: false, crosshairMarkerRadius: 3, priceFormat: format(line.decimals), ...options,
+      priceLineVisible: false, crosshairMarkerRadius: 3, priceFormat: format(line.decimals),
+      lastValueVisible: !this.store.setup.compact, ...options,
     }, at);
     this.painted.push(new Painted(this, series, "line", line.column));
     return series;
@@ -174,7 +175,7 @@ export class View {
   tell() {
     const row = this.store.rows[this.pointed] ?? this.store.lastBar();
     this.head.tell(this.pointed !== undefined && row);
-    this.legends.forEach((legend) => legend.tell(row));
+    this.legends.forEach((legend) => legend.tell(row, this.pointed !== undefined));
     const last = this.store.lastBar();
     Object.assign(this.root.dataset, {
       bars: this.store.rows.filter((one) => this.store.isBar(one)).length, last: last ? last[0] : "", close: last ? last[this.store.column.close] : "",
