@@ -23,6 +23,7 @@ if TYPE_CHECKING:
     from workbench.display.board import Board
     from workbench.display.charts import Chart
     from workbench.display.explorer import Explorer
+    from workbench.display.form import NotebookForm
     from workbench.display.live import LiveChart
 
 
@@ -125,6 +126,19 @@ class Looking(DeskParts):
         """Return where bars come from, as far as it is known without asking."""
         told = self._ib.source if self._ib is not None and self._ib.connected else self.store.source
         return told or ("built-in gateway (SIMULATED)" if self.settings.uses_built_in_gateway else "")
+
+    def form(self, notebook: str) -> NotebookForm:
+        """Return the parameters of a notebook as a form, with a button that runs it headlessly with what is filled in.
+
+            desk.form("01-backfill-history")
+
+        `notebook` is a name as `workbench run` takes it. Raises `UnknownNotebook`.
+        """
+        from workbench.display.form import NotebookForm
+        from workbench.pipeline.notebooks import find_notebook
+
+        folder, runs, secrets = self.settings.notebooks_dir, self.settings.runs_dir, self.settings.secrets
+        return NotebookForm(find_notebook(notebook, folder), runs, secrets=secrets)
 
     def watchlist(self) -> pd.DataFrame:
         """Return the watchlist, the first rank first, with each symbol's side, score and reasons.

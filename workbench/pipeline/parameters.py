@@ -18,6 +18,7 @@ import difflib
 import io
 import json
 import math
+import re
 import tokenize
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
@@ -49,6 +50,19 @@ class Parameter:
     type: str
     default: Json
     help: str = ""
+
+    @property
+    def choices(self) -> tuple[str, ...]:
+        """The values that a text may have, where its comment does nothing but list them.
+
+        >>> Parameter("style", "str", "light", "light or dark").choices
+        ('light', 'dark')
+        >>> Parameter("symbol", "str", "AAPL", "what to look at").choices
+        ()
+        """
+        is_list = re.fullmatch(r"[\w.-]+(?:(?: or |, | )[\w.-]+)+", self.help)
+        words = [word for word in re.findall(r"[\w.-]+", self.help) if word != "or"] if is_list else []
+        return tuple(words) if self.type == "str" and self.default in words else ()
 
 
 # -- what a notebook declares
