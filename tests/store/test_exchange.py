@@ -152,6 +152,14 @@ def test_imported_bars_never_mix_with_those_of_another_source(tmp_path: Path) ->
     assert store.load_bars("AAPL", "1min").empty
 
 
+@pytest.mark.parametrize("where", ["", "stocks/KO/1min.parquet", "stocks/KO/1min.parquet/2026-11.parquet"])
+def test_a_part_of_a_store_is_not_taken_for_the_bars_of_a_symbol_called_2026(tmp_path: Path, where: str) -> None:
+    found = understand(written(tmp_path, minutes("2026-11-20 14:30"), "KO.csv"), Layout(TIMEFRAMES["1min"], "UTC"))
+    save(HistoricalDataManager(tmp_path / "store"), found[0], TIMEFRAMES["1min"])
+    with pytest.raises(InvalidInput, match="2026-11.parquet is part of a store of the workbench"):
+        find_files(tmp_path / "store" / where)
+
+
 def test_an_export_of_nothing_is_an_error(tmp_path: Path) -> None:
     with pytest.raises(StoreError, match="nothing is stored of AAPL"):
         list(export(HistoricalDataManager(tmp_path / "one"), ["AAPL"], "1min", tmp_path / "out"))

@@ -23,6 +23,7 @@ from workbench.market.timeframes import Timeframe, parse_timeframe
 from workbench.store.annexes import is_annex, take_annexes, write_annexes
 from workbench.store.files import replacing
 from workbench.store.historical import HistoricalDataManager
+from workbench.store.layout import parse_part_name
 from workbench.store.merge import SaveReport
 from workbench.store.source import refuse_source
 
@@ -88,12 +89,17 @@ class Understood:
 
 def find_files(path: Path) -> list[Path]:
     """Return a file, or all CSV and parquet files below a folder. Raises `InvalidInput`."""
-    if path.is_file():
-        return [path]
-    found = sorted(one for one in path.rglob("*") if one.suffix.lower() in SUFFIXES and one.is_file())
-    found = [one for one in found if not is_annex(one)]
+    below = [path] if path.is_file() else sorted(path.rglob("*"))
+    found = [one for one in below if one.is_file() and (one == path or one.suffix.lower() in SUFFIXES)]
+    found = [one for one in found if one == path or not is_annex(one)]
     if not found:
         raise InvalidInput(f"{path} holds no files that end with {' or '.join(SUFFIXES)}")
+    parts = [one for one in found if parse_part_name(one.name) and one.parent.suffix == ".parquet"]
+    if parts:
+        raise InvalidInput(
+            f"{parts[0]} is part of a store of the workbench. To take a store over: workbench backup there, workbench "
+            "restore here; to take some of it, workbench export first"
+        )
     return found
 
 
