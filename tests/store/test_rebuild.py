@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import multiprocessing
+import os
 import subprocess
 import sys
+from collections.abc import Callable
 from datetime import UTC, date, datetime, timedelta
 from pathlib import Path
 
@@ -123,44 +126,48 @@ def test_a_series_of_which_nothing_was_staged_keeps_all_as_it_was(tmp_path: Path
     assert states(store) == ["old", "old"]
 
 
-CHILD = f"""
-import os, sys
-from pathlib import Path
-sys.path.insert(0, {str(Path(__file__).parents[2])!r})
-from tests.store.test_rebuild import HistoricalDataManager, switched
-left = int(sys.argv[2])
-def counted(original):
-    def call(*args, **options):
-        global left
-        left -= 1
-        if left < 0:
-            os._exit(9)
-        return original(*args, **options)
-    return call
-Path.replace, Path.unlink, os.fsync = counted(Path.replace), counted(Path.unlink), counted(os.fsync)
-if hasattr(os, "fdatasync"):
-    os.fdatasync = counted(os.fdatasync)
-switched(HistoricalDataManager(sys.argv[1]))
-"""
+def switched_but_dead_after(folder: Path, steps: int) -> None:
+    """Switch in a process of its own, which dies before it touches the disk once more than `steps` times."""
+    left = steps
+
+    def counted(original: Callable[..., object]) -> Callable[..., object]:
+        def call(*args: object, **options: object) -> object:
+            nonlocal left
+            left -= 1
+            if left < 0:
+                os._exit(9)
+            return original(*args, **options)
+
+        return call
+
+    for owner, name in ((Path, "replace"), (Path, "unlink"), (os, "fsync"), (os, "fdatasync")):
+        if hasattr(owner, name):
+            setattr(owner, name, counted(getattr(owner, name)))
+    switched(HistoricalDataManager(folder))
 
 
 def test_a_writer_that_dies_at_any_step_leaves_all_old_or_all_new(tmp_path: Path) -> None:
-    """It dies before its n-th look at the disk, for every n; in the end it lives."""
+    """It dies before its n-th change of the disk, for every n; in the end it lives."""
     seen, steps = [], 0
+    processes = multiprocessing.get_context("forkserver")  # where the modules are imported once, not for each
+    processes.set_forkserver_preload([__name__])
     while not seen or seen[-1] != "lived":
         store = filled(tmp_path / str(steps))
         stage(store)
-        child = subprocess.run([sys.executable, "-c", CHILD, store.data_dir, str(steps)], check=False, stderr=None)
-        assert child.returncode in (0, 9)
+        child = processes.Process(target=switched_but_dead_after, args=(store.data_dir, steps))
+        child.start()
+        child.join()
+        assert child.exitcode in (0, 9)
 
         found = states(store)
         assert found in (["old", "old"], ["new", "new"])
         assert len(load_events(store, "AAPL")) == found.count("new") / 2
         switched_again = filled_again(store, found[0])
         assert states(switched_again) == found
-        seen.append("lived" if child.returncode == 0 else found[0])
+        seen.append("lived" if child.exitcode == 0 else found[0])
         steps += 1
     assert {"old", "new"} < set(seen)
+    assert steps > 15
 
 
 def filled_again(store: HistoricalDataManager, state: str) -> HistoricalDataManager:
