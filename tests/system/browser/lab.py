@@ -51,7 +51,7 @@ def running_lab(folder: Path, environment: Mapping[str, str]) -> Iterator[Lab]:
         "IPYTHONDIR": "ipython",
     }
     own = {name: str(home / place) for name, place in places.items()}
-    port = _free_port()
+    port = free_port()
     command = [sys.executable, "-m", "jupyterlab", "--no-browser", "--ip=127.0.0.1", f"--port={port}", "--allow-root"]
     command += ["--ServerApp.port_retries=0", f"--IdentityProvider.token={token}", f"--ServerApp.root_dir={folder}"]
     command += ["--expose-app-in-browser", "--LabApp.check_for_updates_class=jupyterlab.NeverCheckForUpdate"]
@@ -96,7 +96,7 @@ def _await_server(server: subprocess.Popen[str], url: str, log: Path) -> None:
     raise AssertionError(f"JupyterLab did not start:\n{log.read_text()[-4000:]}")
 
 
-def _free_port() -> int:
+def free_port() -> int:
     with socket.socket() as listener:
         listener.bind(("127.0.0.1", 0))
         return int(listener.getsockname()[1])

@@ -83,6 +83,7 @@ class View {
 
   build(el) {
     this.root = make("section", "workbench-panel", el, { "aria-label": "board", "data-lm-suppress-shortcuts": "true" });
+    this.root.addEventListener("keydown", (event) => event.stopPropagation()); // the notebook has keys of its own
     this.status = make("header", "workbench-status", this.root);
     this.sentence = make("p", "workbench-sentence", this.root, { "aria-live": "polite" });
     const tools = make("div", "workbench-tools", this.root, { role: "toolbar", "aria-label": "board" });
@@ -94,13 +95,11 @@ class View {
     label.append("Follow watchlist");
     this.form = make("form", "", tools);
     this.name = make("input", "", this.form, {
-      placeholder: "add symbol", "aria-label": "symbol to add", size: 10, maxlength: 10, spellcheck: "false",
+      placeholder: "symbol", "aria-label": "symbol to add", size: 8, maxlength: 10, spellcheck: "false",
     });
-    this.form.addEventListener("submit", (event) => {
-      event.preventDefault();
-      if (this.name.value.trim()) this.order("add", this.name.value);
-      this.name.value = "";
-    });
+    this.form.addEventListener("submit", (event) => event.preventDefault());
+    this.name.addEventListener("keydown", (event) => event.key === "Enter" && this.add());
+    button(this.form, "Add", "show this symbol, and record it where the board records", () => this.add());
     this.remover = button(tools, "Remove", "", () => this.order("remove", this.store.state.selected));
     this.busy = make("span", "workbench-busy", tools, { role: "status" });
     this.search = make("input", "workbench-filter", tools, {
@@ -145,7 +144,7 @@ class View {
     this.remover.textContent = state.selected ? `Remove ${state.selected}` : "Remove";
     this.remover.disabled = !state.selected || isBusy;
     if (changed.length) this.arrangeSoon();
-    this.root.dataset.messages = this.store.messages;
+    Object.assign(this.root.dataset, { messages: this.store.messages, n: state.n });
   }
 
   buildHead(columns) {
@@ -280,6 +279,11 @@ class View {
     this.choose(line.dataset.symbol);
     line.focus();
     line.scrollIntoView({ block: "nearest" });
+  }
+
+  add() {
+    if (this.name.value.trim()) this.order("add", this.name.value);
+    this.name.value = "";
   }
 
   order(kind, value = null) {

@@ -240,7 +240,7 @@ class Board(ipywidgets.Box):  # type: ignore[misc]
             facts = self._facts()
             if facts.symbols and is_whole(facts):
                 return True
-            if closed_until(facts.now) and not facts.opening:
+            if facts.stopped or (closed_until(facts.now) and not facts.opening):
                 return False
         return False
 

@@ -55,6 +55,11 @@ class BoardPanel(anywidget.AnyWidget):
         return time.monotonic() - self._seen_at
 
     @property
+    def number(self) -> int:
+        """How many changes there were; a browser tells up to which it has come in `data-n`."""
+        return self._number
+
+    @property
     def values(self) -> dict[str, Any]:
         """What is shown beside the rows."""
         with self._lock:
