@@ -1,150 +1,166 @@
-"""A whole day of the desk, from before six in the morning until five, with nobody at the keyboard.
+"""Whole days of the desk, from before six in the morning until five, with nobody at the keyboard.
 
-The real command runs the real notebooks against a gateway whose clock goes fast while nothing runs, and slower while a
-notebook does: a day takes a minute or two, and no job is late only because this machine is slow.
+The first test is the real thing: the command, the desk's own notebooks, the recorder of live bars, and a gateway whose
+clock goes fast while nothing runs, and slower while a notebook does, so that no job is late only because this machine
+is slow. Its short form screens every third hour; `WORKBENCH_SOAK` every hour, on a half day and over a change of the
+clocks, too. Which moments a half day or such a change brings is also shown with notebooks that do nothing.
 """
 
 from __future__ import annotations
 
-import json
 import os
 import signal
-import subprocess
-import sys
 import time
-from collections.abc import Iterator
-from contextlib import contextmanager
 from datetime import UTC, date, datetime
 from pathlib import Path
 
-import nbformat
 import pandas as pd
 import pytest
 
 from tests.ib.conftest import at
-from tests.ib.live_process import OURS
-from workbench.gateway.clock import GatewayClock
-from workbench.gateway.control import GatewayControl
-from workbench.gateway.serving import running
-from workbench.gateway.simulated import SimulatedTape
+from tests.pipeline.scheduling import Day, day, scheduler, toml, wait_for, whole_notebooks, write_notebook
 from workbench.store.closings import Closings
 from workbench.store.database import DatabaseManager
 from workbench.store.historical import HistoricalDataManager
 from workbench.store.journal import LiveJournal
-from workbench.store.runs import JobRuns
 
 NOTEBOOKS = Path(__file__).parents[2] / "notebooks"
-FAST, SLOW = 600.0, 60.0
+SOAK = bool(os.environ.get("WORKBENCH_SOAK"))
+FAST, SLOW = 1000.0, 60.0
 GATES_OPEN = "{ price = false, turnover = false, range = false }"
-SECRET = "hunter22-of-the-hook"
+HOURS = range(9, 16) if SOAK else range(9, 16, 3)
 
 SETTINGS = f"""
 [pipeline]
 record_live = true
 record_symbols = ["SPY"]
-notify = ["json://127.0.0.1:9/{SECRET}"]
 
 [jobs.update-history]
 parameters = {{ symbols = ["SPY", "KO", "AAPL", "MSFT"], fine_symbols = [], since = "2026-06-01", progress = false }}
 
 [jobs.screen]
+at = "{", ".join(f"{hour:02d}:00" for hour in HOURS)}"
 parameters = {{ update = true, history_days = 30, gates = {GATES_OPEN} }}
 overlap = "wait"
 late = "any"
+
+[jobs.save-session]
+at = "close+30m"
 """
+ORDINARY, HALF, BEFORE_THE_CHANGE, AFTER_IT = "2026-11-20", "2026-11-27", "2026-10-30", "2026-11-02"
 
 
-@contextmanager
-def scheduler(folder: Path, port: int) -> Iterator[subprocess.Popen[str]]:
-    """Run `workbench schedule` as a user does; at the end it is killed, if it still runs."""
-    inherited = {name: value for name, value in os.environ.items() if not name.startswith(OURS)}
-    settings = {
-        "WORKBENCH_IB__PORT": str(port),
-        "WORKBENCH_IB__GATEWAY_SPEED": str(FAST),
-        "WORKBENCH_DATA_DIR": str(folder / "data"),
-        "WORKBENCH_NOTEBOOKS_DIR": str(NOTEBOOKS),
-    }
-    with (folder / "schedule.log").open("w") as log:
-        process = subprocess.Popen(
-            [sys.executable, "-m", "workbench", "schedule"],
-            cwd=folder, env=inherited | settings, stdout=log, stderr=log, text=True,
-        )  # fmt: skip
-        try:
-            yield process
-        finally:
-            if process.poll() is None:
-                process.kill()
-                process.wait()
-
-
-def live_through(clock: GatewayClock, control: GatewayControl, runs: JobRuns, end: float) -> None:
+def live_through(market: Day, end: float) -> None:
     """Let the gateway's clock go on until a moment has passed and nothing runs."""
+    market.control.resume()
     while True:
-        busy = any(run.is_running for run in runs.last().values())
-        if clock.now() >= end and not busy:
+        busy = any(run.is_running for run in market.runs.last().values())
+        if market.clock.now() >= end and not busy:
             return
-        wanted = SLOW if busy or clock.now() >= end else FAST
-        if clock.speed != wanted:
-            control.set_speed(wanted)
+        wanted = SLOW if busy or market.clock.now() >= end else FAST
+        if market.clock.speed != wanted:
+            market.control.set_speed(wanted)
         time.sleep(0.1)
 
 
-@pytest.mark.timeout(600)
-def test_a_day_runs_every_job_once_and_leaves_what_it_should(tmp_path: Path) -> None:
-    start = at("2026-11-20T05:57:00")
+@pytest.mark.timeout(1800 if SOAK else 600)
+@pytest.mark.parametrize(
+    ("session", "closes"),
+    [(ORDINARY, "16:00"), *([(HALF, "13:00"), (BEFORE_THE_CHANGE, "16:00"), (AFTER_IT, "16:00")] if SOAK else [])],
+)
+def test_a_day_runs_every_job_once_and_leaves_what_it_should(tmp_path: Path, session: str, closes: str) -> None:
     (tmp_path / "workbench.toml").write_text(SETTINGS)
-    tape, clock = SimulatedTape(1, start=int(start)), GatewayClock(start, FAST)
+    settings = {"WORKBENCH_IB__GATEWAY_SPEED": FAST, "WORKBENCH_NOTEBOOKS_DIR": NOTEBOOKS}
     with (
-        running(tape, clock, control=True) as gateway,
-        DatabaseManager(f"sqlite:///{tmp_path / 'data' / 'trading.db'}") as database,
-        scheduler(tmp_path, gateway.port) as process,
+        day(f"{session}T05:57:00", f"sqlite:///{tmp_path / 'data' / 'trading.db'}") as market,
+        scheduler(tmp_path, market.port, **settings) as process,
     ):
-        assert gateway.control is not None
-        control, runs = GatewayControl(gateway.host, gateway.control.port, gateway.control.token), JobRuns(database)
-        control.pause()
-        while "jobs; Ctrl-C" not in (tmp_path / "schedule.log").read_text():
-            assert process.poll() is None, (tmp_path / "schedule.log").read_text()
-            time.sleep(0.1)
-        control.resume()
-        live_through(clock, control, runs, at("2026-11-20T16:45:00"))
+        live_through(market, at(f"{session}T16:45:00"))
         process.send_signal(signal.SIGTERM)
         assert process.wait(60) == 0
 
-        told = (tmp_path / "schedule.log").read_text()
-        rows = runs.load().to_dict("records")[::-1]
-        assert [(row["job"], row["outcome"]) for row in rows] == [
-            ("update-history", "succeeded"),
-            *[("screen", "succeeded")] * 7,
-            ("save-session", "succeeded"),
-        ], told
-        assert_left_behind(tmp_path, rows)
-        assert_stored(tmp_path, database)
-        assert SECRET not in told + json.dumps(rows, default=str)
-        assert SECRET not in "".join(path.read_text() for path in (tmp_path / "papermill_runs").rglob("*.*"))
+        shown = session[5:]
+        saved = {"13:00": "13:30", "16:00": "16:30"}[closes]
+        assert sorted(market.rows("due", "job", "outcome")) == sorted(
+            [
+                (f"{shown} 06:00", "update-history", "succeeded"),
+                *((f"{shown} {hour:02d}:00", "screen", "succeeded") for hour in HOURS),
+                (f"{shown} {saved}", "save-session", "succeeded"),
+            ]
+        )
+        rows = market.runs.load()
+        assert (rows["started"] >= rows["due"]).all()
+        assert set(rows["session"]) == {date.fromisoformat(session)}
+        kept = [Path(path).name for path in rows["output_path"]]
+        assert sorted(kept) == whole_notebooks(tmp_path / "papermill_runs" / session)
+        assert [path.name for path in (tmp_path / "papermill_runs").iterdir()] == [session]
+        assert_stored(tmp_path, market.runs._database, session, closes)
 
 
-def assert_left_behind(folder: Path, rows: list[dict[str, object]]) -> None:
-    """Each run has its whole notebook and its page, under the session; and nothing half-written is there."""
-    outputs = [folder / str(row["output_path"]) for row in rows]
-    assert {path.parent.name for path in outputs} == {"2026-11-20"}
-    for path in outputs:
-        nbformat.validate(nbformat.read(path, as_version=4))
-        assert path.with_suffix(".html").is_file()
-    left = [path for path in (folder / "papermill_runs").rglob("*") if path.is_file()]
-    assert len(left) == 2 * len(rows)
-
-
-def assert_stored(folder: Path, database: DatabaseManager) -> None:
+def assert_stored(folder: Path, database: DatabaseManager, session: str, closes: str) -> None:
     """The session is stored whole and was compared; the journal is empty; the list is that of the last screen."""
     store = HistoricalDataManager(folder / "data" / "historical", database=database)
-    opened, closed = (datetime.fromtimestamp(at(f"2026-11-20T{clock}"), UTC) for clock in ("09:30", "16:00"))
+    opened, closed = (datetime.fromtimestamp(at(f"{session}T{clock}"), UTC) for clock in ("09:30", closes))
     followed = set(database.load_watchlist_history()["symbol"])
     assert followed
     saved = Closings(database).load()
-    assert set(saved["session"]) == {date(2026, 11, 20)}
+    assert set(saved["session"]) == {date.fromisoformat(session)}
     assert set(saved["symbol"]) == followed | {"SPY"}
     for symbol in followed | {"SPY"}:
         bars = store.load_bars(symbol, "5sec", start=opened, end=closed)
-        assert (len(bars), bars.index[0]) == (4680, pd.Timestamp(opened))
-        assert len(store.load_bars(symbol, "15min", start=opened, end=closed)) == 26
+        assert (len(bars), bars.index[0]) == ((closed - opened).total_seconds() / 5, pd.Timestamp(opened))
+        assert len(store.load_bars(symbol, "15min", start=opened, end=closed)) == len(bars) // 180
     assert LiveJournal(database).symbols() == {}
+
+
+@pytest.mark.timeout(300)
+def test_over_a_change_of_the_clocks_and_on_a_half_day_every_job_runs_once_at_its_time(tmp_path: Path) -> None:
+    """Friday to Monday, between which New York's clocks go back; then the half day after Thanksgiving, and no more."""
+    write_notebook(tmp_path / "notebooks", "01-nothing", "1")
+    triggers = {
+        "early": "06:00",
+        "opening": "open-30m",
+        "noon": "12:00",
+        "closing": "close+30m",
+        "nightly": "cron 30 1 * * sun",
+    }
+    jobs = [f'[jobs.{name}]\nnotebook = "01"\nat = "{trigger}"\nlate = "30m"\n' for name, trigger in triggers.items()]
+    (tmp_path / "workbench.toml").write_text(toml(jobs))
+    with (
+        day(f"{BEFORE_THE_CHANGE}T05:58:00", f"sqlite:///{tmp_path / 'data' / 'trading.db'}") as market,
+        scheduler(tmp_path, market.port) as process,
+    ):
+        market.pass_by(*(f"{BEFORE_THE_CHANGE}T{clock}" for clock in ("06:00", "09:00", "12:00", "16:30")))
+        market.pass_by("2026-11-01T01:30", *(f"{AFTER_IT}T{clock}" for clock in ("06:00", "09:00", "12:00", "16:30")))
+        market.control.jump(at("2026-11-26T20:00"))
+        told = market.runs.load
+        wait_for(lambda: len(told(outcomes=["missed"])) and "running" not in set(told()["outcome"]))
+        market.pass_by(*(f"{HALF}T{clock}" for clock in ("06:00", "09:00", "12:00", "13:30")))
+        market.control.jump(at(f"{HALF}T23:00"))
+        process.terminate()
+        assert process.wait(60) == 0
+
+        ran = told(outcomes=["succeeded"], since=None)
+        assert sorted(zip(ran["job"], ran["due"].dt.strftime("%m-%d %H:%M"), strict=True), key=lambda one: one[1]) == [
+            ("early", "10-30 10:00"),  # UTC, four hours ahead
+            ("opening", "10-30 13:00"),
+            ("noon", "10-30 16:00"),
+            ("closing", "10-30 20:30"),
+            ("nightly", "11-01 05:30"),  # the first 01:30 of two
+            ("early", "11-02 11:00"),  # five hours ahead
+            ("opening", "11-02 14:00"),
+            ("noon", "11-02 17:00"),
+            ("closing", "11-02 21:30"),
+            ("early", "11-27 11:00"),
+            ("opening", "11-27 14:00"),
+            ("noon", "11-27 17:00"),
+            ("closing", "11-27 18:30"),  # half an hour after one o'clock
+        ]
+        assert set(told()["outcome"]) == {"succeeded", "missed"}
+        missed = told(outcomes=["missed"])
+        assert missed["due"].max() < pd.Timestamp(f"{HALF}T00:00-05:00")
+        assert pd.Timestamp("2026-11-26").date() not in {due.date() for due in missed["due"]}, "Thanksgiving"
+        late = (ran["started"] - ran["due"]).dt.total_seconds()
+        assert (late >= 0).all()
+        assert (late <= 1800).all(), "what is later is not run"
+        assert len(list((tmp_path / "papermill_runs").rglob("*.ipynb"))) == len(ran) == 13
