@@ -364,7 +364,7 @@ function tellCell(kind, value) {
   if (kind === "signed") return [value ? `${value > 0 ? "+" : "−"}${Math.abs(value)}` : "", value > 0 ? "up" : value < 0 ? "down" : ""];
   if (kind === "rsi") return [String(value), value <= 30 ? "low" : value >= 70 ? "high" : ""];
   if (kind === "k") return [String(value), value <= 20 ? "low" : value >= 80 ? "high" : ""];
-  if (kind === "age") return value ? [age(value), "late"] : ["live", "up"];
+  if (kind === "age") return value ? [age(value), "late"] : ["< 10 s", ""];
   if (kind === "whole") return [`${value} %`, value < 100 ? "late" : ""];
   return [String(value), ""];
 }

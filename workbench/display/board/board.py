@@ -98,6 +98,8 @@ class Board(ipywidgets.Box):  # type: ignore[misc]
         for symbol in self._always:
             parts.check_symbol(symbol)
         self._timeframes = tuple(dict.fromkeys(parse_timeframe(name).name for name in as_names(timeframes)))
+        if not self._timeframes or "5sec" in self._timeframes:
+            raise InvalidInput("a board has charts from 1min to 1day; name some of these timeframes")
         self._choices: dict[str, Any] = {
             "panels": panels,
             "last": last,

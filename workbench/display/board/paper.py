@@ -83,7 +83,7 @@ def shown(column: Column, cell: object) -> str:
         case "signed":
             return f"{number:+.0f}" if number else ""
         case "age":
-            return "live" if number == 0 else f"{number:.0f} s"
+            return "&lt; 10 s" if number == 0 else f"{number:.0f} s"
         case "whole":
             return f"{number:.0f} %"
         case _:

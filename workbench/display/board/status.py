@@ -139,9 +139,9 @@ def _wrong(facts: Facts) -> list[str]:
     if facts.error and facts.wanted:
         found.append(f"Recording has ended: {facts.error}. Press Start to begin again.")
     if facts.recording and not facts.connected:
-        found.append(f"{_sentence(facts.trouble)} for {facts.trouble_s:.0f} s; it is dialled until it answers.")
+        found.append(f"{_sentence(facts.trouble)}. It is dialled until it answers, {facts.trouble_s:.0f} s so far.")
     elif facts.recording and facts.trouble:
-        found.append(f"{_sentence(facts.trouble)} for {facts.trouble_s:.0f} s; live bars may stay away.")
+        found.append(f"{_sentence(facts.trouble)}, {facts.trouble_s:.0f} s so far; live bars may stay away.")
     if facts.stuck_s > SILENT_S:
         found.append(f"The database has not answered for {facts.stuck_s:.0f} s; what is shown is that old.")
     if facts.gone and not facts.recording:
