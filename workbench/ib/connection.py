@@ -27,7 +27,7 @@ from workbench.ib.plan import HistoryRequest, complete_until
 from workbench.ib.supervision import Link, Listener
 from workbench.ib.translate import check_duration, parse_bar_size
 from workbench.ib.units import unit_of
-from workbench.market.aggregate.live import STEP_S
+from workbench.market.aggregate.levels import STEP_S
 from workbench.market.bars import empty_bars
 from workbench.market.contracts import check_what_to_show
 from workbench.market.coverage import as_utc

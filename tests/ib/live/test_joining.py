@@ -18,7 +18,7 @@ from workbench.ib.backfill import plan_backfill
 from workbench.ib.closing.save import Parts, save_sessions
 from workbench.ib.live.past import Past
 from workbench.ib.live.session import LiveSession
-from workbench.market.aggregate.live import LEVELS
+from workbench.market.aggregate.levels import LEVELS
 from workbench.market.sessions import EXCHANGE_ZONE
 from workbench.store.closings import Closings
 from workbench.store.historical import HistoricalDataManager

@@ -15,7 +15,7 @@ from pandas.testing import assert_frame_equal
 from workbench.errors import InvalidBars, UnknownTimeframe
 from workbench.market.aggregate import LateBar, ProvisionalBar, RealtimeBarAggregator
 from workbench.market.aggregate.batch import aggregate_bars, aggregate_columns, columns_of
-from workbench.market.aggregate.live import LEVELS
+from workbench.market.aggregate.levels import LEVELS
 from workbench.market.bars import COLUMNS
 from workbench.market.sessions import session_calendar
 from workbench.market.timeframes import TIMEFRAMES
@@ -110,14 +110,16 @@ def test_one_at_a_time_equals_all_at_once(day: datetime, seed: int, quiet: float
     day=st.sampled_from([FULL_DAY, HALF_DAY]),
     seed=st.integers(0, 10_000),
     quiet=st.sampled_from([0.0, 0.3, 0.95]),
-    missing=st.sampled_from([0.0, 0.05, 0.5]),
+    missing=st.sampled_from([0.0, 0.01, 0.5]),
     batch=st.integers(1, 40),
 )
 def test_a_batch_of_many_symbols_is_its_bars_one_by_one(
     day: datetime, seed: int, quiet: float, missing: float, batch: int
 ) -> None:
     symbols = {name: five_seconds(day, seed=seed + number, quiet=quiet, missing=missing).iloc[:900]
-               for number, name in enumerate(("AAPL", "MSFT", "SPX"))}  # fmt: skip
+               for number, name in enumerate(("AAPL", "KO", "MSFT", "SPX", "SPY"))}  # fmt: skip
+    symbols["SPX"] = symbols["SPX"].assign(volume=0.0, average=nan)
+    symbols["SPY"] = symbols["SPY"].assign(volume=-1.0, bar_count=-1.0)
     ticks = sorted((row for name, bars in symbols.items() for row in rows(name, bars)), key=lambda row: row[1])
     ticks += ticks[-5:]  # repeated ones
     single, many = RealtimeBarAggregator(), RealtimeBarAggregator()
@@ -125,7 +127,7 @@ def test_a_batch_of_many_symbols_is_its_bars_one_by_one(
     one_by_one = [bar for row in ticks for bar in single.add(*row)]
     by_batches = [bar for at in range(0, len(ticks), batch) for bar in many.add_all(ticks[at : at + batch])]
 
-    assert by_batches == one_by_one
+    assert list(map(repr, by_batches)) == list(map(repr, one_by_one))  # NaN is not equal to itself
     assert many.late == single.late
     for name in symbols:
         for timeframe in LONGER:
@@ -343,22 +345,6 @@ def test_history_lies_before_live_bars_and_no_bar_is_there_twice() -> None:
     assert bars["received"].isna().tolist() == [True, True, False, False]
 
 
-def test_a_session_joined_in_the_middle_goes_on_from_minutes_of_history() -> None:
-    bars = five_seconds(FULL_DAY, quiet=0.9)
-    minutes = aggregate_bars(bars.iloc[:2400], "1min")[list(COLUMNS)]
-    traded = minutes[minutes["volume"] > 0]
-    whole, joined = RealtimeBarAggregator(1000), RealtimeBarAggregator(1000)
-    feed(whole, "AAPL", bars.iloc[:2405])
-
-    joined.rebuild("AAPL", bars.iloc[2400:2405], bars.index[2405].timestamp(), minutes=traded)
-
-    for timeframe in LONGER[1:]:
-        assert_same(
-            joined.get_bars("AAPL", timeframe).drop(columns="complete"),
-            whole.get_bars("AAPL", timeframe).drop(columns="complete"),
-        )
-
-
 def test_only_the_newest_session_is_made_anew() -> None:
     aggregator = RealtimeBarAggregator()
     feed(aggregator, "AAPL", five_seconds(FULL_DAY).iloc[:20])
@@ -426,7 +412,8 @@ def test_memory_does_not_grow_with_time() -> None:
             aggregator.add("AAPL", stamp + day * 86_400, 10, 11, 9, 10, 5)
 
     assert len(aggregator.get_bars("AAPL", "1min")) == 50
-    assert aggregator._stocks["AAPL"].rings[0]._numbers.buffer_info()[1] <= 2 * 50 * 10
+    arrays = [ring._numbers for ring in aggregator._rings] + [parts._values for parts in aggregator._forming]
+    assert sum(array.nbytes for array in arrays) < 8 * (6 * 50 * 10 + 12 * 7 + 22 * 11 + 1)
 
 
 def test_the_work_that_a_session_takes_does_not_grow_with_the_sessions_before_it() -> None:

@@ -25,7 +25,7 @@ from workbench.ib.mailbox import goes_on
 from workbench.ib.pacing import LIVE, Ask
 from workbench.ib.supervision import Link
 from workbench.ib.translate import to_error
-from workbench.market.aggregate.live import STEP_S
+from workbench.market.aggregate.levels import STEP_S
 from workbench.market.contracts import Contract
 from workbench.market.sessions import session_calendar
 

@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from math import inf
 
 from workbench.market.aggregate.clock import SessionClock
-from workbench.market.aggregate.live import STEP_S
+from workbench.market.aggregate.levels import STEP_S
 from workbench.market.sessions import SessionCalendar
 
 SILENCE_S = 15.0

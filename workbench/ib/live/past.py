@@ -20,7 +20,7 @@ from workbench.ib.backfill.wanted import SETTLE, wanted_span
 from workbench.ib.connection import IBDataManager
 from workbench.ib.plan import complete_until
 from workbench.market.aggregate.batch import aggregate_bars
-from workbench.market.aggregate.live import LEVELS
+from workbench.market.aggregate.levels import LEVELS
 from workbench.market.coverage import Coverage, Interval
 from workbench.market.sessions import Session, session_calendar
 from workbench.market.timeframes import TIMEFRAMES, Timeframe

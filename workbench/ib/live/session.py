@@ -20,7 +20,7 @@ from workbench.ib.live.status import LiveStatus, StreamsStatus
 from workbench.ib.live.streams import LAG_S
 from workbench.ib.live.subscriber import RealtimeDataSubscriber
 from workbench.market.aggregate import RealtimeBarAggregator
-from workbench.market.aggregate.live import STEP_S
+from workbench.market.aggregate.levels import STEP_S
 from workbench.market.aggregate.ring import Rows
 from workbench.market.names import as_names
 from workbench.market.timeframes import TIMEFRAMES, parse_timeframe

@@ -10,7 +10,7 @@ from math import inf, nan
 from workbench.errors import UnreadableAnswer
 from workbench.ib.mailbox import Mailbox, OnError, OnFields
 from workbench.ib.translate import to_ib_contract
-from workbench.market.aggregate.live import STEP_S
+from workbench.market.aggregate.levels import STEP_S
 from workbench.market.contracts import Contract
 from workbench.store.journal import LiveBar
 

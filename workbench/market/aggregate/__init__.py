@@ -14,6 +14,7 @@ Each five-second bar touches the forming minute only; a complete minute feeds th
 and so on. `workbench.market.aggregate.batch` does the same over whole columns.
 """
 
-from workbench.market.aggregate.live import LateBar, ProvisionalBar, RealtimeBarAggregator
+from workbench.market.aggregate.levels import LateBar, ProvisionalBar
+from workbench.market.aggregate.live import RealtimeBarAggregator
 
 __all__ = ["LateBar", "ProvisionalBar", "RealtimeBarAggregator"]

@@ -4,6 +4,9 @@ from __future__ import annotations
 
 from datetime import UTC, datetime, time
 
+import numpy as np
+import numpy.typing as npt
+
 from workbench.market.sessions import EXCHANGE_ZONE, Session, SessionCalendar
 from workbench.market.timeframes import TIMEFRAMES
 
@@ -41,6 +44,11 @@ class SessionClock:
         """Return begin and end of the bar of `step` seconds that `stamp`, inside the session, lies in."""
         start = stamp - (stamp - self._midnight) % step
         return max(start, self.begin), min(start + step, self.end)
+
+    def cuts(self, stamps: npt.NDArray[np.int64], step: int) -> tuple[npt.NDArray[np.int64], npt.NDArray[np.int64]]:
+        """Return begins and ends of the bars of `step` seconds that many stamps lie in."""
+        starts = stamps - (stamps - self._midnight) % step
+        return np.maximum(starts, self.begin), np.minimum(starts + step, self.end)
 
     def _enter(self, session: Session) -> None:
         self.begin, self.end = int(session.begin.timestamp()), int(session.end.timestamp())

@@ -1,47 +1,27 @@
-"""Bar by bar: `RealtimeBarAggregator`.
-
-A symbol is a place in the arrays of each timeframe, so that a tick of many symbols is put down, and the bars that end
-with it are made, at once.
-"""
+"""Bar by bar: `RealtimeBarAggregator`."""
 
 from __future__ import annotations
 
-from collections import deque
-from collections.abc import Iterable, Mapping, Sequence
-from datetime import UTC, datetime
-from itertools import chain, groupby, repeat
-from math import inf, nan
-from operator import itemgetter
-from struct import pack
+from collections.abc import Mapping
+from itertools import repeat
+from math import nan
 
 import numpy as np
 import pandas as pd
 
 from workbench.errors import InvalidBars
-from workbench.market.aggregate.clock import SessionClock
-from workbench.market.aggregate.levels import DAILY, LEVELS, STEP_S, LateBar, ProvisionalBar, level_of
-from workbench.market.aggregate.parts import COUNT, RECEIVED, VOLUME, Floats, Numbers, Parts, averages
-from workbench.market.aggregate.parts import from_five_seconds, joined
-from workbench.market.aggregate.ring import WIDTH, Rings, Rows
+from workbench.market.aggregate.building import Builder, as_rows, can_be, tell
+from workbench.market.aggregate.levels import DAILY, LEVELS, STEP_S, ProvisionalBar, level_of
+from workbench.market.aggregate.parts import Floats, Numbers, from_five_seconds, joined, spread
+from workbench.market.aggregate.ring import WIDTH, Rows
 from workbench.market.bars import COLUMNS, TIMESTAMP
 from workbench.market.coverage import as_utc
-from workbench.market.sessions import session_calendar
 
 MARKS = ("complete", "received", "expected")
 """Columns beside those of a bar: whether it is complete, and how many of its five-second bars came, of how many."""
 
-_SLOTS = (12, 5, 3, 4, 4, 6)
-"""Of how many shorter bars one of each level is made at most."""
-_FEW = 4
-"""Below, bars are added one by one."""
-_MOST_LATE = 10_000
-_told = tuple.__new__  # a named tuple's own constructor takes twice as long
 
-FiveSeconds = tuple[str, int, float, float, float, float, float, float, float]
-"""Symbol, start, and the columns of a five-second bar."""
-
-
-class RealtimeBarAggregator:
+class RealtimeBarAggregator(Builder):
     """Live bars of many symbols, as six longer timeframes each.
 
     `buffer_size` complete bars are kept of each symbol and timeframe. `grace_s` is how long after its end, on the clock
@@ -49,20 +29,7 @@ class RealtimeBarAggregator:
     """
 
     def __init__(self, buffer_size: int = 500, *, use_rth: bool = True, grace_s: float = 10.0) -> None:
-        self.buffer_size = buffer_size
-        self.grace_s = grace_s
-        self.late: deque[LateBar] = deque(maxlen=_MOST_LATE)
-        self._clock = SessionClock(session_calendar(use_rth=use_rth))
-        self._places: dict[str, int] = {}
-        self._names: list[str] = []
-        self._forming = [Parts(slots, *fields) for slots, fields in zip(_SLOTS, [(len(COLUMNS),), *5 * [()]], strict=True)]
-        self._minutes, self._days = self._forming[0], self._forming[DAILY]
-        self._rings = [Rings(buffer_size) for _ in LEVELS]
-        self._floor, self._due, self._labels = (np.zeros(0, dtype=np.int64) for _ in range(3))
-        # Nothing that starts at the floor or before it is added; a bar that is due follows the newest in its session.
-        self._next_end = inf
-        """No forming bar ends earlier."""
-        self._run: tuple[tuple[str, ...], Numbers] = ((), np.zeros(0, dtype=np.int64))
+        super().__init__(buffer_size, use_rth=use_rth, grace_s=grace_s)
 
     def add_bar(self, symbol: str, bar: Mapping[str, object]) -> list[ProvisionalBar]:
         """Add a five-second bar; return the longer bars that it completes, short ones first.
@@ -78,90 +45,118 @@ class RealtimeBarAggregator:
             raise InvalidBars(f"{symbol}: {dict(bar)} is no five-second bar: {error!r}") from error
         return self.add(symbol, int(moment.timestamp()), *numbers, *more)
 
-    def add(
-        self,
-        symbol: str,
-        stamp: int,
-        open: float,  # noqa: A002
-        high: float,
-        low: float,
-        close: float,
-        volume: float,
-        average: float = nan,
-        bar_count: float = 0.0,
-    ) -> list[ProvisionalBar]:
-        """Add a five-second bar that starts at `stamp` (epoch seconds); return the longer bars that it completes."""
-        place = self._places[symbol] if symbol in self._places else self._place(symbol)
-        minute_end = self._minutes.ends[place]
-        if not self._floor[place] < stamp < minute_end:
-            if stamp <= self._floor[place]:
-                self.late.append(LateBar(symbol, stamp))
-                return []
-            if not self._clock.move(stamp):
-                return []
-        if stamp % STEP_S or not (0 < low <= open <= high < inf and low <= close <= high and volume < inf):
-            raise InvalidBars(
-                f"{symbol}: a five-second bar at {datetime.fromtimestamp(stamp, UTC)} with open {open}, high {high}, "
-                f"low {low}, close {close}, volume {volume} cannot be. It was not added"
-            )
-        done: list[ProvisionalBar] = []
-        if stamp >= minute_end:
-            done = self._open(np.array([place]), stamp)
-            minute_end = self._minutes.ends[place]
-        self._minutes.add_one(place, (open, high, low, close, volume, average, bar_count))
-        self._floor[place] = stamp
-        self._due[place] = stamp + STEP_S
-        if stamp + STEP_S == minute_end:
-            self._close(np.array([place]), 0, done)
-        return done
+    def get_bars(self, symbol: str, timeframe: str, count: int | None = None) -> pd.DataFrame:
+        """Return the newest `count` bars, oldest first, the forming one last if there is one.
 
-    def add_all(self, bars: Iterable[FiveSeconds]) -> list[ProvisionalBar]:
-        """Add five-second bars, each as the arguments of `add`; return the longer bars that they complete.
+        Beside the columns of a bar there are `complete` (False for the forming bar), `received` and `expected` (of
+        five-second bars; NaN for bars of history). A symbol of which nothing is known gives an empty frame.
+        """
+        level, rows = level_of(timeframe), self.complete_rows(symbol, timeframe)
+        forming = self._forming_row(symbol, level)
+        complete = np.arange(len(rows) + len(forming)) < len(rows)
+        rows = np.vstack([rows, forming])
+        index = pd.DatetimeIndex(rows[:, 0].astype("datetime64[s]").astype("datetime64[us]"), name=TIMESTAMP)
+        frame = pd.DataFrame(rows[:, 1:], index=index.tz_localize("UTC"), columns=[*COLUMNS, *MARKS[1:]])
+        frame.insert(len(COLUMNS), MARKS[0], complete)
+        return frame if count is None else frame.iloc[max(0, len(frame) - count) :]
 
-        Does what `add` does, but the bars of one instant, of symbols each of which follows its newest, are put down at
-        once: that takes a tenth of the time.
+    def forming(self, symbol: str, timeframe: str) -> ProvisionalBar | None:
+        """Return the bar that is not complete, as far as it has come; None where nothing of it has."""
+        level = level_of(timeframe)
+        return next(iter(tell([symbol], level, self._forming_row(symbol, level))), None)
+
+    def complete_rows(self, symbol: str, timeframe: str) -> Rows:
+        """Return the complete bars that are kept, oldest first, as numbers: start, columns, received, expected."""
+        level, place = level_of(timeframe), self._places.get(symbol)
+        return np.empty((0, WIDTH)) if place is None else self._rings[level].rows(place)
+
+    def seed(self, symbol: str, timeframe: str, bars: pd.DataFrame) -> None:
+        """Put complete bars before those of the newest session, so that `get_bars` reaches back to earlier sessions.
+
+        They take the place of what is there of that time, as history does of bars that were built. Those that are not
+        older than the first one of the newest session are left out. `received` and `expected` are kept where given.
+        """
+        level, place = level_of(timeframe), self._place(symbol)
+        columns = bars.reindex(columns=[*COLUMNS, *MARKS[1:]]).to_numpy(dtype=np.float64)
+        rows = np.column_stack([_stamps(bars), columns])
+        first = self._first_of_newest_session(symbol, level)
+        rows = rows if first is None else rows[rows[:, 0] < first]
+        if len(rows):
+            self._rings[level].lay_before(place, rows)
+
+    def rebuild(self, symbol: str, bars: pd.DataFrame, now: float) -> list[ProvisionalBar]:
+        """Make the newest session of a symbol anew, as of `now` (epoch seconds); return its complete bars, by level.
+
+        `bars` are all five-second bars of the session, in order. Raises `InvalidBars`.
+        """
+        place, starts, values = self._place(symbol), _stamps(bars), bars.reindex(columns=list(COLUMNS)).to_numpy().T
+        if not len(starts):
+            return []
+        if not self._clock.move(int(starts[0])) or starts[-1] >= self._clock.end:
+            raise InvalidBars(f"{symbol}: the bars to rebuild from are not of one session")
+        if self._floor[place] >= self._clock.end:
+            raise InvalidBars(f"{symbol}: bars of a later session are there; only the newest session is made anew")
+        if (starts % STEP_S).any() or (np.diff(starts) <= 0).any() or not can_be(values):
+            raise InvalidBars(f"{symbol}: the bars to rebuild from are not in order, or some of them cannot be")
+        self._forget_session(place)
+        return self._add_session(place, starts, values, max(int(starts[-1]) + STEP_S, now - self.grace_s))
+
+    def _add_session(self, place: int, starts: Numbers, parts: Floats, until: float) -> list[ProvisionalBar]:
+        """Add the five-second bars of the clock's session, a column each; what ends `until` then is complete.
+
+        The bars of each level are made at once, as those of many places are.
         """
         done: list[ProvisionalBar] = []
-        for _, run in groupby(bars, key=itemgetter(1)):
-            tick = list(run)
-            if len(tick) < _FEW or not self._add_tick(tick, done):
-                for bar in tick:
-                    done += self.add(*bar)
+        only, last = np.array([place]), int(starts[-1])
+        self._floor[place], self._labels[place] = last, self._clock.label
+        for level, forming in enumerate(self._forming):
+            seconds = LEVELS[level].seconds
+            forming.begin(only, *self._clock.cut(last, seconds))
+            begins, ends = self._clock.cuts(starts, seconds)
+            count = int((ends <= until).sum())
+            for part in parts.T[count:]:
+                forming.add_one(place, part)
+            firsts = np.flatnonzero(np.diff(begins[:count], prepend=-1))
+            if not count:
+                starts, parts = starts[:0], parts[:, :0]  # nor is anything longer complete
+                continue
+            make = joined if level else from_five_seconds
+            parts = make(*spread(parts[:, :count], firsts, len(forming)))
+            starts, ends = begins[firsts], ends[firsts]
+            rows = as_rows(parts, np.full(1, self._clock.label) if level == DAILY else starts, ends - starts)
+            self._rings[level].extend(place, rows)
+            done += tell(repeat(self._names[place]), level, rows)
+            self._floor[place] = max(self._floor[place], ends[-1] - STEP_S)
+        self._next_end = min(self._next_end, int(self._minutes.ends[place]))
         return done
 
-    def _add_tick(self, tick: Sequence[FiveSeconds], done: list[ProvisionalBar]) -> bool:
-        """Add bars of one instant; return whether that was possible at once. If not, nothing was done."""
-        symbols, (stamp, *_), *columns = zip(*tick, strict=True)
-        places = self._places_of(symbols)
-        if places is None or (self._due[places] != stamp).any() or not self._clock.move(stamp):
-            return False
-        numbers = np.frombuffer(pack(f"{len(columns) * len(tick)}d", *chain.from_iterable(columns)))
-        values = numbers.reshape(len(columns), len(tick))
-        if stamp % STEP_S or not _can_be(*values[:5]):
-            return False
-        if stamp >= self._minutes.ends[places[0]]:
-            self._open(places, stamp)
-        self._minutes.add(places, values)
-        self._floor[places] = stamp
-        self._due[places] = stamp + STEP_S
-        if stamp + STEP_S == self._minutes.ends[places[0]]:
-            self._close(places, 0, done)
-        return True
+    def _forming_row(self, symbol: str, level: int) -> Rows:
+        """Return the forming bar as a row, made of what has come of it and of the shorter ones; none when none has."""
+        place = self._places.get(symbol, -1)
+        levels = [one for one in reversed(range(level + 1)) if place >= 0 and self._forming[one].held[place]]
+        if not levels:
+            return np.empty((0, WIDTH))
+        only = np.array([place])
+        parts = np.stack([self._made(only, one) for one in levels])
+        return self._rows(only, level, joined(parts, np.ones((len(levels), 1), dtype=bool)))
 
-    def _places_of(self, symbols: tuple[str, ...]) -> Numbers | None:
-        """Return the places of symbols; None when one is unknown or there twice. The last answer is kept."""
-        if symbols != self._run[0]:
-            found = [self._places[symbol] for symbol in symbols if symbol in self._places]
-            if len(set(found)) < len(symbols):
-                return None
-            self._run = symbols, np.array(found)
-        return self._run[1]
+    def _first_of_newest_session(self, symbol: str, level: int) -> float | None:
+        """Return where the first bar of the newest session starts that came live; None when none has come."""
+        place = self._places[symbol]
+        if not self._days.ends[place]:
+            return None
+        begin = (self._labels if level == DAILY else self._days.begins)[place]
+        complete, forming = self._rings[level].first_from(place, int(begin)), self._forming_row(symbol, level)
+        return complete if complete is not None or not len(forming) else float(forming[0, 0])
 
-    def advance(self, now: float) -> list[ProvisionalBar]:
-        """Return the bars that are complete because the clock (epoch seconds) has passed their end and the grace."""
-        limit = now - self.grace_s
-        if limit < self._next_end:
-            return []
-        done = self._close_until(np.arange(len(self._names)), limit)
-        self._next_end = min((parts.next_end() for parts in self._forming), default=inf)
-        return done
+    def _forget_session(self, place: int) -> None:
+        """Drop all that is known of the clock's session."""
+        self._floor[place], self._due[place] = self._clock.begin - 1, 0
+        for timeframe, ring, forming in zip(LEVELS, self._rings, self._forming, strict=True):
+            ring.forget_from(place, self._clock.label if timeframe.is_daily else self._clock.begin)
+            forming.begin(np.array([place]), 0, 0)
+
+
+def _stamps(bars: pd.DataFrame) -> Numbers:
+    assert isinstance(bars.index, pd.DatetimeIndex)  # noqa: S101  bars are indexed by their start
+    return bars.index.as_unit("s").asi8

@@ -1,60 +1,65 @@
-"""The newest complete bars of one series, in a few flat numbers each: a thousand symbols fit into memory."""
+"""The newest complete bars of many symbols at one timeframe, in flat numbers: a thousand symbols fit into memory."""
 
 from __future__ import annotations
-
-from array import array
-from collections.abc import Sequence
-from struct import Struct
 
 import numpy as np
 import numpy.typing as npt
 
+from workbench.market.aggregate.parts import Floats, Numbers, grown
 from workbench.market.bars import COLUMNS
 
 WIDTH = 1 + len(COLUMNS) + 2
 """Start in epoch seconds, the columns of a bar, received, expected."""
 
-_pack = Struct(f"{WIDTH}d").pack  # twice as fast as `array.extend`
-
 Rows = npt.NDArray[np.float64]
 
 
-class Ring:
-    """At least the newest `size` bars that were appended, and never more than twice as many."""
-
-    __slots__ = ("_most", "_numbers", "_size")
+class Rings:
+    """The newest `size` bars of each symbol; a place a symbol."""
 
     def __init__(self, size: int) -> None:
-        self._numbers = array("d")
-        self._size, self._most = size, 2 * size * WIDTH
+        self._size = size
+        self._numbers: Floats = np.zeros((0, size, WIDTH))
+        self._count = np.zeros(0, dtype=np.int64)  # of all that were appended; the newest lies before it, modulo size
 
-    def append(self, row: Sequence[float]) -> None:
-        """Add the newest bar."""
-        self._numbers.frombytes(_pack(*row))
-        if len(self._numbers) > self._most:
-            del self._numbers[: -self._size * WIDTH]
+    def grow(self, places: int) -> None:
+        """Have room for so many symbols."""
+        self._numbers, self._count = grown(self._numbers, places), grown(self._count, places)
 
-    def lay_before(self, rows: Rows) -> None:
+    def append(self, places: Numbers, rows: Rows) -> None:
+        """Add the newest bar of each place."""
+        self._numbers[places, self._count[places] % self._size] = rows
+        self._count[places] += 1
+
+    def extend(self, place: int, rows: Rows) -> None:
+        """Add the newest bars of one place."""
+        self._put(place, np.vstack([self.rows(place), rows]))
+
+    def rows(self, place: int) -> Rows:
+        """Return a copy of the bars of a place, a row each, oldest first."""
+        count = int(self._count[place])
+        numbers: Rows = self._numbers[place]
+        if count <= self._size:
+            return numbers[:count].copy()
+        return np.roll(numbers, -(count % self._size), axis=0)
+
+    def lay_before(self, place: int, rows: Rows) -> None:
         """Put bars in the place of all up to their last one."""
-        kept = self._all()
-        kept = kept[kept[:, 0] > rows[-1, 0]]
-        self._numbers = array("d", np.vstack([rows[-self._size :], kept]).tobytes())
+        kept = self.rows(place)
+        self._put(place, np.vstack([rows, kept[kept[:, 0] > rows[-1, 0]]]))
 
-    def first_from(self, stamp: int) -> float | None:
+    def first_from(self, place: int, stamp: int) -> float | None:
         """Return the start of the first bar that starts at `stamp` or later."""
-        starts = self._all()[:, 0]
-        place = int(np.searchsorted(starts, stamp))
-        return float(starts[place]) if place < len(starts) else None
+        starts = self.rows(place)[:, 0]
+        found = int(np.searchsorted(starts, stamp))
+        return float(starts[found]) if found < len(starts) else None
 
-    def forget_from(self, stamp: int) -> None:
+    def forget_from(self, place: int, stamp: int) -> None:
         """Drop the bars that start at `stamp` or later."""
-        kept = int(np.searchsorted(self._all()[:, 0], stamp))
-        del self._numbers[kept * WIDTH :]
+        kept = self.rows(place)
+        self._put(place, kept[kept[:, 0] < stamp])
 
-    def rows(self) -> Rows:
-        """Return a copy of the newest bars, a row each, oldest first."""
-        return self._all()[-self._size :]
-
-    def _all(self) -> Rows:
-        """Return a copy of all bars that are there, more than are asked for at times."""
-        return np.array(self._numbers).reshape(-1, WIDTH)
+    def _put(self, place: int, rows: Rows) -> None:
+        newest = rows[-self._size :]
+        self._numbers[place, : len(newest)] = newest
+        self._count[place] = len(newest)
