@@ -222,6 +222,8 @@ def load_settings(*, gateway: str = "", data_dir: str | Path | None = None) -> S
             for one in error.errors(include_input=False)
         ]
         raise InvalidSettings(f"settings ({FILE} and WORKBENCH_ variables): {'; '.join(problems)}") from None
+    except InvalidSettings:
+        raise
     except ValueError as error:
         raise InvalidSettings(f"{FILE} cannot be read: {error}") from error
 

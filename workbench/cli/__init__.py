@@ -7,6 +7,7 @@ import sys
 import typer
 
 from workbench.cli import (
+    board,
     check,
     closing,
     data,
@@ -27,6 +28,7 @@ from workbench.errors import InvalidInput, WorkbenchError
 
 __all__ = [
     "app",
+    "board",
     "check",
     "closing",
     "data",
