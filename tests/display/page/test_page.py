@@ -60,7 +60,7 @@ def test_a_port_that_is_taken_is_told_before_anything_is_served() -> None:
         (["aapl"], "error: 'aapl' is no symbol (did you mean 'AAPL'?)"),
         (
             ["--gateway", "nowhere"],
-            "error: gateway 'nowhere' is neither host:port, such as 127.0.0.1:7497, nor built-in",
+            "error: gateway 'nowhere' is neither host:port, such as 127.0.0.1:7497",
         ),
     ],
 )
