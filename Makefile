@@ -7,8 +7,10 @@ READY  := $(VENV)/.ready
 CLIENTS := .venv-clients
 ARCTIC  := .venv-arctic
 NAUTILUS := .venv-nautilus
-OTHERS  := ib_async ibapi nautilus-ibapi
+OTHERS  := ib_async ibapi nautilus-ibapi prefect
 NEEDED_BY_nautilus-ibapi := protobuf
+# newer ones of Prefect want packages of their own day; a newer FastAPI breaks this one's server
+NEEDED_BY_prefect := prefect==3.7.7 fastapi==0.139.2
 
 .PHONY: help demo test clients test-clients soak bench lab check format clean
 
@@ -35,7 +37,7 @@ clients: $(OTHERS:%=$(CLIENTS)/%/.ready)
 test-clients: clients  ## Let four client libraries talk to the built-in gateway
 	WORKBENCH_REQUIRE_CLIENTS=1 $(BIN)/python -m pytest --quiet --numprocesses auto tests/system/test_clients.py
 
-# Each TWS client library in an environment of its own: they overwrite one another's packages.
+# Each TWS client library in an environment of its own: they overwrite one another's packages; and Prefect.
 $(CLIENTS)/%/.ready: | $(READY)
 	$(BIN)/python -m venv $(@D)
 	$(@D)/bin/python -m pip install --quiet --disable-pip-version-check $* $(NEEDED_BY_$*)
