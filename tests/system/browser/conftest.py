@@ -11,7 +11,7 @@ from typing import Any
 import pytest
 
 _NAMES = ("chromium", "chromium-browser", "google-chrome", "google-chrome-stable")
-_FLAGS = [
+FLAGS = [
     *("--no-sandbox", "--disable-dev-shm-usage", "--disable-gpu", "--no-first-run", "--disable-component-update"),
     *("--disable-background-networking", "--disable-sync"),
 ]
@@ -20,14 +20,14 @@ _FLAGS = [
 @pytest.fixture(scope="module")
 def chromium() -> Iterator[Any]:
     """Return a browser; of this module alone, for Playwright's event loop would be in the way of other tests."""
-    path = _path()
+    path = find_chromium()
     if path is None:
         reason = "no Chromium here; install one (Debian: apt-get install chromium), or name it in WORKBENCH_CHROMIUM"
         (pytest.fail if os.environ.get("WORKBENCH_REQUIRE_CHROMIUM") else pytest.skip)(reason)
     from playwright.sync_api import sync_playwright
 
     with sync_playwright() as playwright:
-        browser = playwright.chromium.launch(executable_path=path, args=_FLAGS)
+        browser = playwright.chromium.launch(executable_path=path, args=FLAGS)
         yield browser
         browser.close()
 
@@ -41,6 +41,6 @@ def pictures(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return folder
 
 
-def _path() -> str | None:
+def find_chromium() -> str | None:
     named = os.environ.get("WORKBENCH_CHROMIUM")
     return named or next((path for name in _NAMES if (path := shutil.which(name))), None)
