@@ -9,7 +9,7 @@ import pytest
 from hypothesis import example, given
 from hypothesis import strategies as st
 
-from workbench.ib.pacing import COOL_DOWN_S, MARGIN_S, PLACES, SMALL_BAR_LIMITS, Ask, Pacer, limits_for
+from workbench.ib.pacing import COOL_DOWN_S, LIVE, MARGIN_S, PLACES, SMALL_BAR_LIMITS, Ask, Pacer, limits_for
 
 Sent = list[tuple[float, Ask]]
 
@@ -182,6 +182,17 @@ def test_no_more_than_fifty_are_under_way() -> None:
 
     pacer.release([first.bookings[0].token, first.bookings[1].token])
     assert len(pacer.grant(asked, 2.0).bookings) == 2
+
+
+def test_a_live_stream_waits_for_no_place_of_those_that_history_has() -> None:
+    """The places of a recorder that was killed in the midst of its requests stay taken for a minute."""
+    pacer = Pacer((), places=2, hold_s=90.0)
+    pacer.grant([ask("AAPL"), ask("MSFT")], 0.0)
+
+    granted = pacer.grant([ask("KO"), ask("KO", LIVE), ask("TLT", LIVE)], 1.0)
+
+    assert set(granted.bookings) == {1, 2}
+    assert set(pacer.grant([ask("KO")], 90.0).bookings) == {0}
 
 
 def test_the_places_of_a_process_that_died_come_back() -> None:

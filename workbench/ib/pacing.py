@@ -180,7 +180,7 @@ class Pacer:
     def earliest(self, ask: Ask, now: float) -> float:
         """Return the first moment from now on at which the request may go, when nothing else goes before."""
         when = max(now, self.cold_until)
-        if len(self._held) >= self._places:
+        if len(self._held) >= self._places and not ask.is_live:
             when = max(when, min(self._held.values()))
         for number, (limit, window_s) in enumerate(self._rules):
             if (key := limit.key(ask)) is not None:
@@ -197,7 +197,8 @@ class Pacer:
         self.cold_until = max(self.cold_until, cold_until(now))
 
     def _enter(self, booking: Booking) -> None:
-        self._held[booking.token] = booking.held_until
+        if not booking.ask.is_live:  # a stream takes a market data line, no place among the requests of history
+            self._held[booking.token] = booking.held_until
         for number, (limit, _) in enumerate(self._rules):
             if (key := limit.key(booking.ask)) is not None:
                 self._sent[number, key].append((booking.sent, limit.weight(booking.ask)))

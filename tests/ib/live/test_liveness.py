@@ -34,7 +34,7 @@ def test_a_stream_that_brings_bars_is_alive_and_one_that_does_not_is_silent() ->
     found = []
     for second in range(60):
         if second % 5 == 0 and second:
-            liveness.heard("AAPL", int(noon) + second - 5)
+            liveness.heard("AAPL", int(noon) + second - 5, noon + second)
         found += [(second, symbol) for symbol in liveness.silent(noon + second)]
 
     assert found == [(16, "KO"), (47, "KO")]
@@ -49,6 +49,30 @@ def test_who_stays_silent_is_found_less_and_less_often_but_never_given_up() -> N
     assert len(found) > 10
 
 
+@pytest.mark.parametrize(("every_s", "most"), [(10, 0), (25, 1), (100, 3)])
+def test_a_gateway_that_falls_behind_is_asked_less_and_less_often(every_s: int, most: int) -> None:
+    """To request its streams anew would be more work for it still: what comes late has come."""
+    liveness, noon = asked(OPEN + 3600, "AAPL"), int(OPEN) + 3600
+    found: list[str] = []
+    for second in range(1, 1200):
+        if second % every_s == 0:
+            liveness.heard("AAPL", noon + second // every_s * 5, noon + second)
+        found += liveness.silent(noon + second)
+
+    assert liveness.age("AAPL", noon + 1200) > 500
+    assert len(found) == most
+
+
+def test_a_bar_that_is_repeated_is_no_sign_of_life() -> None:
+    liveness, noon = asked(OPEN + 3600, "AAPL"), int(OPEN) + 3600
+    found: list[str] = []
+    for second in range(20):
+        liveness.heard("AAPL", noon - 5, noon + second)
+        found += liveness.silent(noon + second)
+
+    assert found == ["AAPL"]
+
+
 def test_outside_of_sessions_nothing_is_due() -> None:
     assert watch(asked(CLOSE, "AAPL"), CLOSE, CLOSE + 600) == {}
 
@@ -59,7 +83,7 @@ def test_silence_counts_from_the_open_on() -> None:
 
 def test_who_was_asleep_does_not_take_unheard_bars_for_silence() -> None:
     liveness, noon = asked(OPEN, "AAPL"), int(OPEN) + 3600
-    liveness.heard("AAPL", noon - 5)
+    liveness.heard("AAPL", noon - 5, noon)
     assert liveness.silent(noon) == []
 
     assert liveness.silent(noon + 600) == []
@@ -69,7 +93,7 @@ def test_who_was_asleep_does_not_take_unheard_bars_for_silence() -> None:
 
 def test_age_counts_the_time_of_the_session_only() -> None:
     liveness = asked(OPEN, "AAPL", "KO")
-    liveness.heard("AAPL", int(CLOSE) - 35)
+    liveness.heard("AAPL", int(CLOSE) - 35, CLOSE - 30)
 
     assert liveness.age("AAPL", CLOSE - 10) == 20
     assert liveness.age("AAPL", CLOSE + 7200) == 30

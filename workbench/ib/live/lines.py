@@ -207,7 +207,7 @@ class Lines:
             return
         if bar.timestamp + STEP_S > self._now():
             self._clock.tell(bar.timestamp + STEP_S, time.time())
-        self._liveness.heard(stream.symbol, bar.timestamp)
+        self._liveness.heard(stream.symbol, bar.timestamp, self._now())
         stream.is_suspect, stream.refusals, stream.reason = False, 0, ""
         self._on_arrival(bar)
 

@@ -25,6 +25,8 @@ class _Pulse:
     asked: float
     newest: float = -inf
     """The end of its newest bar."""
+    heard: float = -inf
+    """When that came."""
     patience: float = SILENCE_S
 
 
@@ -52,10 +54,14 @@ class Liveness:
         else:
             self._pulses[symbol] = _Pulse(now)
 
-    def heard(self, symbol: str, start: int) -> None:
-        """Know that a bar has come."""
-        if pulse := self._pulses.get(symbol):
-            pulse.newest, pulse.patience = max(pulse.newest, start + STEP_S), SILENCE_S
+    def heard(self, symbol: str, start: int, now: float) -> None:
+        """Know that a bar has come. One that is late is a sign of life too: a gateway that lags is not asked for more."""
+        pulse = self._pulses.get(symbol)
+        if pulse is None or start + STEP_S <= pulse.newest:
+            return
+        pulse.newest, pulse.heard = start + STEP_S, now
+        if now - pulse.newest <= SILENCE_S + self._lag_s:
+            pulse.patience = SILENCE_S
 
     def forget(self, symbol: str) -> None:
         """Know that a stream has been ended."""
@@ -76,7 +82,7 @@ class Liveness:
         found = [
             symbol
             for symbol, pulse in self._pulses.items()
-            if now - max(since, pulse.asked, pulse.newest) > pulse.patience + self._lag_s
+            if now - max(since, pulse.asked, pulse.newest, pulse.heard) > pulse.patience + self._lag_s
         ]
         for symbol in found:
             pulse = self._pulses[symbol]
