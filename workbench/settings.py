@@ -187,14 +187,13 @@ class Settings(BaseSettings):
     @property
     def secrets(self) -> list[str]:
         """What nobody may see in anything that a run leaves."""
+        from workbench.pipeline.secrets import secrets_of_hook
         from workbench.store.engine import parse_url, secrets_of
 
-        told = [url.get_secret_value() for url in self.pipeline.notify]
-        return [
-            *secrets_of(parse_url(self.database.get_secret_value())),
-            *told,
-            *(url.partition("://")[2] for url in told),
-        ]
+        database = self.database.get_secret_value()
+        hidden = secrets_of(parse_url(database))
+        hooks = [secret for url in self.pipeline.notify for secret in secrets_of_hook(url.get_secret_value())]
+        return [*hidden, *([database] if hidden else []), *hooks]
 
     @property
     def database(self) -> SecretStr:

@@ -8,7 +8,7 @@ import signal
 import sys
 import threading
 import webbrowser
-from collections.abc import Iterator
+from collections.abc import Collection, Iterator
 from contextlib import contextmanager
 from datetime import datetime, timedelta
 from pathlib import Path
@@ -61,7 +61,7 @@ def schedule(
     stopping = threading.Event()
     for number in (signal.SIGINT, signal.SIGTERM):
         signal.signal(number, lambda *_: stopping.set())
-    with open_workbench(gateway) as desk, _told():
+    with open_workbench(gateway) as desk, _told(desk.settings.secrets):
         desk.pipeline.start()
         typer.echo(f"{len(desk.pipeline.jobs)} jobs; Ctrl-C ends the scheduler")
         _watch(desk.pipeline, stopping)
@@ -85,17 +85,23 @@ def _watch(pipeline: DataPipelineManager, stopping: threading.Event) -> None:
 
 
 @contextmanager
-def _told() -> Iterator[None]:
-    """Show what the scheduler logs, each run's begin and end among it, in lines of their own above the status."""
-    told, handler = logging.getLogger("workbench.pipeline"), logging.StreamHandler()
+def _told(secrets: Collection[str]) -> Iterator[None]:
+    """Show what is logged, each run's begin and end among it, in lines of their own above the status."""
+    from workbench.pipeline.secrets import redact
+
+    class Hiding(logging.Formatter):
+        def format(self, record: logging.LogRecord) -> str:
+            return redact(super().format(record), secrets)
+
     fresh = "\r\x1b[2K" if sys.stderr.isatty() else ""
-    handler.setFormatter(logging.Formatter(f"{fresh}%(asctime)s %(message)s", datefmt="%H:%M:%S"))
-    told.addHandler(handler)
-    told.setLevel(logging.INFO)
+    handler = logging.StreamHandler()
+    handler.setFormatter(Hiding(f"{fresh}%(asctime)s %(message)s", datefmt="%H:%M:%S"))
+    logging.getLogger("workbench.pipeline").setLevel(logging.INFO)
+    logging.getLogger().addHandler(handler)
     try:
         yield
     finally:
-        told.removeHandler(handler)
+        logging.getLogger().removeHandler(handler)
 
 
 def _print_example(engine: str) -> None:
