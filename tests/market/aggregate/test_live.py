@@ -125,7 +125,13 @@ def test_a_batch_of_many_symbols_is_its_bars_one_by_one(
     single, many = RealtimeBarAggregator(), RealtimeBarAggregator()
 
     one_by_one = [bar for row in ticks for bar in single.add(*row)]
-    by_batches = [bar for at in range(0, len(ticks), batch) for bar in many.add_all(ticks[at : at + batch])]
+    by_batches = []
+    for at in range(0, len(ticks), batch):
+        by_batches += many.add_all(ticks[at : at + batch])
+        if not at % (100 * batch):
+            for timeframe in LONGER:
+                alone = [bar for name in symbols if (bar := many.forming(name, timeframe))]
+                assert list(map(repr, many.forming_bars([*symbols, "JPM"], timeframe))) == list(map(repr, alone))
 
     assert list(map(repr, by_batches)) == list(map(repr, one_by_one))  # NaN is not equal to itself
     assert many.late == single.late

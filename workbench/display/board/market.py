@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import threading
 import time
-from collections.abc import Callable, Hashable, Sequence
+from collections.abc import Callable, Collection, Hashable, Sequence
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from math import inf, nan
@@ -158,8 +158,7 @@ class Market:
                 self._hear(news.bars)
             changed = {bar.symbol for bar in news.bars} - news.late
             self._take(news.complete)
-            for symbol in changed:
-                self._read(symbol)
+            self._read(changed)
         self._stale += [one for one in news.late if one not in self._stale]
         if done := {(bar.symbol, bar.timeframe) for bars in news.complete.values() for bar in bars}:
             self._on_bars(done)
@@ -212,7 +211,7 @@ class Market:
         for name in self._timeframes:
             self._tracks[symbol, name] = Track(self._suite, self._bars.aggregator.complete_rows(symbol, name))
         self._price(stock)
-        self._read(symbol)
+        self._read([symbol])
 
     def _price(self, stock: Stock) -> None:
         """Know the last price, and the close of the session before."""
@@ -227,20 +226,26 @@ class Market:
     def _label(self, newest: int) -> int:
         return self._clock.label if newest and self._clock.move(newest - STEP_S) else 0
 
-    def _read(self, symbol: str) -> None:
-        """Read the values of a symbol anew."""
-        stock = self.stocks[symbol]
-        if self._label(stock.newest) != stock.label:
-            self._price(stock)
-        aggregator = self._bars.aggregator
+    def _read(self, symbols: Collection[str]) -> None:
+        """Read the values of symbols anew."""
+        stocks, forming_bars = [self.stocks[one] for one in symbols], self._bars.aggregator.forming_bars
         for name in self._timeframes:
-            track = self._tracks.get((symbol, name))
-            stock.readings[name] = track.read(aggregator.forming(symbol, name)) if track else NOTHING
-        day = aggregator.forming(symbol, "1day")
-        if day is not None:
+            forming = {bar.symbol: bar for bar in forming_bars(symbols, name)}
+            for stock in stocks:
+                track = self._tracks.get((stock.symbol, name))
+                stock.readings[name] = track.read(forming.get(stock.symbol)) if track else NOTHING
+        days = {bar.symbol: bar for bar in forming_bars(symbols, "1day")}
+        for stock in stocks:
+            if self._label(stock.newest) != stock.label:
+                self._price(stock)
+            self._count(stock, days.get(stock.symbol))
+
+    def _count(self, stock: Stock, day: ProvisionalBar | None) -> None:
+        """Know how many bars of the newest session have come."""
+        if day is not None and self._label(stock.newest):
             stock.received, stock.due = day.received, (stock.newest - self._clock.begin) // STEP_S
         elif stock.newest:
-            last = aggregator.complete_rows(symbol, "1day")[-1]
+            last = self._bars.aggregator.complete_rows(stock.symbol, "1day")[-1]
             stock.received, stock.due = int(last[-2]), int(last[-1])
 
     def _look_for_history(self) -> None:

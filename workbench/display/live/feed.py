@@ -104,7 +104,7 @@ class LiveFeed:
             for symbol in news.late:
                 self._restart(symbol, bars.open(symbol))
             if news.bars or news.late:
-                self._bring_to_charts([*news.complete, *news.late], news.complete)
+                self._bring_to_charts({bar.symbol for bar in news.bars} | news.late, news.complete)
             self._notice("")
         except StoreError as error:
             self._notice(f"the live journal cannot be read: {error}")

@@ -61,8 +61,9 @@ class JournalBars:
         """Return what has come of these symbols, or of all when there are none. Raises `StoreError`."""
         page = self._journal.read(self._cursor, symbols)
         complete: dict[str, list[ProvisionalBar]] = defaultdict(list)
+        for done in self.aggregator.add_all(page.bars) if symbols else ():
+            complete[done.symbol].append(done)
         for bar in page.bars if symbols else ():
-            complete[bar.symbol] += self.aggregator.add(*bar)
             self.reached[bar.symbol] = max(self.reached.get(bar.symbol, 0), bar.timestamp + _FIVE.seconds)
         self._late = {one for one in self._late if one in symbols} | {one.symbol for one in self.aggregator.late}
         self.aggregator.late.clear()

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from itertools import repeat
 from math import nan
 
@@ -64,6 +64,18 @@ class RealtimeBarAggregator(Builder):
         """Return the bar that is not complete, as far as it has come; None where nothing of it has."""
         level = level_of(timeframe)
         return next(iter(tell([symbol], level, self._forming_row(symbol, level))), None)
+
+    def forming_bars(self, symbols: Iterable[str], timeframe: str) -> list[ProvisionalBar]:
+        """Return the bars that are not complete, of those symbols of which something has come; all at once."""
+        level = level_of(timeframe)
+        places = np.array([self._places[one] for one in symbols if one in self._places], dtype=np.int64)
+        levels = list(reversed(range(level + 1)))
+        held = np.stack([self._forming[one].held[places] > 0 for one in levels])
+        places, held = places[held.any(axis=0)], held[:, held.any(axis=0)]
+        if not len(places):
+            return []
+        bars = joined(np.stack([self._made(places, one) for one in levels]), held)
+        return tell([self._names[place] for place in places.tolist()], level, self._rows(places, level, bars))
 
     def complete_rows(self, symbol: str, timeframe: str) -> Rows:
         """Return the complete bars that are kept, oldest first, as numbers: start, columns, received, expected."""
