@@ -75,7 +75,7 @@ $(NAUTILUS)/.ready: | $(READY)
 	$(@D)/bin/python -m pip install --quiet --disable-pip-version-check 'nautilus_trader==1.221.0' && touch $@ || rm -rf $(@D)
 
 lab: $(READY)  ## Open JupyterLab on the notebooks
-	$(BIN)/jupyter lab notebooks
+	$(BIN)/jupyter lab --LabApp.default_url=/lab/tree/notebooks/00-start-here.ipynb
 
 check: $(READY)  ## Check format, style, types and layers
 	$(BIN)/ruff format --check .

@@ -45,7 +45,7 @@ def test_each_type_has_its_control(notebook: Path) -> None:
     kinds = {name: type(field).__name__ for name, field in form_of(notebook).fields.items()}
 
     assert kinds == {
-        "symbols": "TagsInput",
+        "symbols": "Textarea",
         "timeframes": "SelectMultiple",
         "since": "DatePicker",
         "as_of": "Text",
@@ -65,7 +65,7 @@ def test_untouched_it_gives_the_notebooks_own_values(notebook: Path) -> None:
 def test_what_is_filled_in_is_what_the_run_gets(notebook: Path) -> None:
     form = form_of(notebook)
     filled = {
-        "symbols": ["MSFT"],
+        "symbols": "MSFT, BRK B\nKO,",
         "timeframes": ("1hour",),
         "since": date(2026, 1, 5),
         "as_of": "2026-11-20",
@@ -80,7 +80,8 @@ def test_what_is_filled_in_is_what_the_run_gets(notebook: Path) -> None:
         form.fields[name].value = value
 
     assert form.values == filled | {
-        "timeframes": ["1hour"], "since": "2026-01-05", "gates": {"price": "close > 5"}, "limit": 7, "progress": False,
+        "symbols": ["MSFT", "BRK B", "KO"], "timeframes": ["1hour"],
+        "since": "2026-01-05", "gates": {"price": "close > 5"}, "limit": 7, "progress": False,
     }  # fmt: skip
 
 
@@ -114,7 +115,7 @@ def test_a_run_shows_its_progress_and_where_it_is(notebook: Path, monkeypatch: p
     form.start.click()
     assert begun.wait(10)
 
-    assert (form.bar.value, form.bar.max, form.bar.layout.visibility) == (2, 8, "visible")
+    assert (form.bar.value, form.bar.max, form.bar.layout.display) == (2, 8, "")
     assert (form.start.disabled, form.stop.disabled) == (True, False)
     form.start.click()  # one run at a time
     go_on.set()

@@ -45,7 +45,7 @@ class NotebookForm(widgets.VBox):  # type: ignore[misc]
         self.fields = {one.name: _field(one) for one in self._declared if one.name not in _UNSEEN}
         self.start = widgets.Button(description="Run", icon="play", button_style="primary")
         self.stop = widgets.Button(description="Stop", icon="stop", disabled=True)
-        self.bar = widgets.IntProgress(0, 0, 1, layout={"width": "16em", "visibility": "hidden"})
+        self.bar = widgets.IntProgress(0, 0, 1, layout={"width": "16em", "display": "none"})
         self.told = widgets.HTML()
         self.result = widgets.Output()
         self._stopping = threading.Event()
@@ -104,7 +104,7 @@ class NotebookForm(widgets.VBox):  # type: ignore[misc]
 
     def _set_running(self, *, is_running: bool) -> None:
         self.start.disabled, self.stop.disabled = is_running, not is_running
-        self.bar.layout.visibility = "visible" if is_running else "hidden"
+        self.bar.layout.display = "" if is_running else "none"
         self.bar.value = 0
         if is_running:
             self.told.value = html.note("starting …")
@@ -140,7 +140,7 @@ def _field(one: Parameter) -> widgets.Widget:
     """Return the control that fits a parameter's type, default and help."""
     layout = {"width": "26em"}
     if one.type == "bool":
-        return widgets.Checkbox(value=one.default, indent=False)
+        return widgets.Checkbox(value=one.default, indent=False, layout=layout)
     if one.type == "int":
         return widgets.IntText(value=one.default, layout=layout)
     if one.type == "float":
@@ -163,7 +163,8 @@ def _names_field(one: Parameter) -> widgets.Widget:
     if names and set(names) <= set(TIMEFRAMES):
         options = list(TIMEFRAMES)
         return widgets.SelectMultiple(options=options, value=names, rows=len(options), layout={"width": "26em"})
-    return widgets.TagsInput(value=names, allow_duplicates=False, layout={"width": "26em"})
+    text = ", ".join(map(str, names))
+    return widgets.Textarea(value=text, rows=1 + len(text) // 40, placeholder="AAPL, MSFT", layout={"width": "26em"})
 
 
 def _value(field: widgets.Widget) -> object:
@@ -171,6 +172,8 @@ def _value(field: widgets.Widget) -> object:
     value = field.value
     if isinstance(field, widgets.DatePicker):
         return value.isoformat() if value else ""
+    if isinstance(field, widgets.Textarea):
+        return [name.strip() for name in re.split(r"[,\n]", value) if name.strip()]
     return list(value) if isinstance(value, tuple) else value
 
 
