@@ -49,7 +49,7 @@ soak: $(READY)  ## Fuzz the gateway, kill writers and recorders, record whole da
 	WORKBENCH_KILLS=300 $(BIN)/python -m pytest tests/faults/test_store_kills.py
 	WORKBENCH_KILLS=50 $(BIN)/python -m pytest tests/faults/test_backfill_kill.py
 	WORKBENCH_KILLS=50 $(BIN)/python -m pytest --timeout 3600 tests/faults/test_live_kill.py
-	WORKBENCH_SOAK=1 $(BIN)/python -m pytest -s --timeout 1800 tests/system/test_live_parity.py tests/system/test_live_soak.py tests/system/test_live_kernel.py tests/system/test_schedule_day.py
+	WORKBENCH_SOAK=1 $(BIN)/python -m pytest -s --timeout 1800 tests/system/test_live_parity.py tests/system/test_live_soak.py tests/system/test_live_kernel.py tests/system/test_schedule_day.py tests/system/browser/test_board.py
 	WORKBENCH_KILLS=50 $(BIN)/python -m pytest --timeout 900 tests/system/test_save_session_command.py
 	WORKBENCH_EVERY_FUNCTION=1 $(BIN)/python -m pytest tests/indicators/test_history.py
 
@@ -61,6 +61,7 @@ bench: $(READY) $(ARCTIC)/.ready $(NAUTILUS)/.ready  ## Measure what we claim of
 	$(BIN)/python -m tests.benchmarks.screen
 	$(BIN)/python -m tests.benchmarks.backfill
 	$(BIN)/python -m tests.benchmarks.live_chart
+	$(BIN)/python -m tests.benchmarks.board
 	$(BIN)/python -m tests.benchmarks.pipeline
 	$(BIN)/python -m tests.benchmarks.live --nautilus $(NAUTILUS)/bin/python
 

@@ -249,7 +249,8 @@ class Board(ipywidgets.Box):  # type: ignore[misc]
     def picture(self, style: str = "light") -> BoardPicture:
         """Return the board as it is now, to stay so: for executed notebooks and paper."""
         charts = [chart.static(style, size=(7.0, 4.4)).to_png() for chart in self.charts if not chart.bars.empty]
-        return BoardPicture(self.status, self._columns, self.panel.rows, list(self._alerts), charts)
+        rows = sorted(self.panel.rows, key=lambda row: (row[0] is None, row[0]))
+        return BoardPicture(self.status, self._columns, rows, list(self._alerts), charts)
 
     def close(self) -> None:
         """End it all: what it records, its threads, its widgets."""
@@ -360,8 +361,10 @@ class Board(ipywidgets.Box):  # type: ignore[misc]
     def _rank(self) -> None:
         """Take the scores of the screen, and rank those that pass."""
         as_of, scores = self.watch.as_of, self.watch.scores()
-        if as_of != self._scored:
-            self._scored, self._scores_before = as_of, self._scores
+        if as_of != self._scored:  # what was opened meanwhile may have another score for it has other bars
+            before = {symbol: score for symbol, score in self._scores.items() if symbol not in self.market.opened}
+            self._scored, self._scores_before = as_of, before
+            self.market.opened.clear()
         self._scores = {symbol: score for symbol, (_, score, _) in scores.items()}
         ranked = [one for one, (_, score, passes) in scores.items() if passes and score > 0]
         ranks = {one: at for at, one in enumerate(sorted(ranked, key=lambda one: (-scores[one][1], one)), start=1)}

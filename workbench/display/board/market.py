@@ -87,6 +87,8 @@ class Market:
         """Guards the bars: who reads complete ones takes it."""
         self.heard_at = -inf
         """When bars came last, on this machine's monotonic clock."""
+        self.opened: set[str] = set()
+        """Whose bars were opened or made anew, until the one who looks clears it."""
         self._suite, self._timeframes = needed(suite), tuple(timeframes)
         self._history, self._on_bars = history, on_bars
         self._bars = JournalBars(journal)
@@ -195,6 +197,7 @@ class Market:
         with self.lock:
             self._open(symbol)
         self._stale.remove(symbol)
+        self.opened.add(symbol)
         self._on_bars({(symbol, name) for name in self._timeframes})
         return {symbol}
 
