@@ -65,9 +65,9 @@ class Market:
         assert self.live.error is None
 
     def flows(self) -> bool:
-        """Return whether a bar of each symbol has come live: before that, what is missing is not known."""
+        """Return whether a bar of each symbol is recorded: before that, what is missing is not known."""
         ages = self.live.status().streams.ages
-        return bool(ages) and all(age < inf for age in ages.values())
+        return bool(ages) and all(age < inf for age in ages.values()) and ages.keys() <= self.journal.symbols().keys()
 
     def wait_complete(self, symbols: Iterable[str], session: Session) -> None:
         """Wait until the daily bar is complete, after all that was missing was built in."""

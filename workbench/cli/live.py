@@ -33,7 +33,8 @@ def live(
     """Record live five-second bars, and show how it goes, until Ctrl-C or SIGTERM.
 
     Each bar is in the database within a second of its arrival, where any other process can follow it. What was missed
-    is filled from history. Ends with 1 when gaps could not be filled, or when recording was ended by a failure.
+    is filled from history. Ends with 1 when gaps could not be filled, when IB does not know a symbol, or when recording
+    was ended by a failure.
     """
     from workbench.app import open_workbench
 
@@ -53,7 +54,9 @@ def live(
         typer.echo(f"ended: {recorded} bars recorded, {len(status.unfilled)} gaps not filled")
         if recording.error is not None:
             raise recording.error
-        if status.unfilled:
+        if status.unknown:
+            typer.echo(f"not recorded, for IB does not know them: {', '.join(status.unknown)}")
+        if status.unfilled or status.unknown:
             raise typer.Exit(FAILED)
 
 

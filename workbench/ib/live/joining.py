@@ -11,6 +11,7 @@ from queue import SimpleQueue
 from workbench.errors import WorkbenchError
 from workbench.ib.connection import IBDataManager
 from workbench.ib.live.past import Past, Seed
+from workbench.ib.live.status import name_some
 
 logger = logging.getLogger(__name__)
 
@@ -48,7 +49,7 @@ class Joining:
     def status(self) -> str:
         """Return what is still to come, or failed, in words; nothing when all is joined."""
         if self._problems:
-            return f"history NOT JOINED: {next(iter(self._problems.values()))}"
+            return f"history of {name_some(list(self._problems))} NOT JOINED"
         return f"{self._left} symbols wait for history" if self._left else ""
 
     def _run(self) -> None:
@@ -59,17 +60,19 @@ class Joining:
 
     def _join(self, symbols: list[str]) -> None:
         """Fetch and hand over; a failure is told, and live bars go on without what it has left out."""
-        key = ", ".join(symbols)
         try:
             now = self._ib.current_time()
-            problem = self._past.fetch(self._ib, symbols, now)
+            problems = self._past.fetch(self._ib, symbols, now)
             self._past.seed(symbols, now, self._seed)
         except WorkbenchError as error:
-            problem = str(error)
+            problems = dict.fromkeys(symbols, str(error))
         except Exception as error:
             logger.exception("bars before this session could not be joined")
-            problem = repr(error)
-        self._problems.pop(key, None)
-        if problem and not self._closing.is_set():
-            logger.warning("bars before this session are not whole: %s", problem)
-            self._problems[key] = problem
+            problems = dict.fromkeys(symbols, repr(error))
+        for symbol in symbols:
+            self._problems.pop(symbol, None)
+        if problems and not self._closing.is_set():
+            first, reason = next(iter(problems.items()))
+            names = name_some(list(problems))
+            logger.warning("bars before this session are not whole of %s; %s %s", names, first, reason)
+            self._problems |= problems

@@ -11,8 +11,9 @@ import logging
 import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
+from math import inf
 
-from workbench.errors import Disconnected, IBError, PacingViolation, UnreadableAnswer
+from workbench.errors import Disconnected, IBError, PacingViolation, UnknownContract, UnreadableAnswer
 from workbench.ib.budget import Budget
 from workbench.ib.codes import Reaction, explain
 from workbench.ib.dial import IBConnectionConfig
@@ -20,7 +21,7 @@ from workbench.ib.health import Event, Health, Streams, Told
 from workbench.ib.history import Desk
 from workbench.ib.live.liveness import Liveness, TimeKeeper
 from workbench.ib.live.status import name_some
-from workbench.ib.live.streams import LAG_S, Annulled, Arrival, close_stream, open_stream, read_live_bar
+from workbench.ib.live.streams import LAG_S, Annulled, Arrival, Unknown, close_stream, open_stream, read_live_bar
 from workbench.ib.mailbox import goes_on
 from workbench.ib.pacing import LIVE, Ask
 from workbench.ib.supervision import Link
@@ -36,6 +37,8 @@ _TELL_WAITING_S = 5.0
 _FIRST_PAUSE_S, _LONGEST_PAUSE_S = 30.0, 600.0
 """Before a stream that was refused is requested again, in the gateway's time."""
 _AHEAD_S = 10.0
+_WORDS, _ASK_AGAIN_S = 1, 5.0
+"""How often a symbol may be unknown before that is final, and how soon it is asked for again."""
 
 
 @dataclass(slots=True)
@@ -50,6 +53,11 @@ class Stream:
     refusals: int = 0
     reason: str = ""
     is_suspect: bool = True
+    was_heard: bool = False
+    requested: float = 0.0
+    """When it was requested, on the loop's clock."""
+    unknown: UnknownContract | None = None
+    """IB does not know it; whether that is its last word is not asked yet."""
 
     @property
     def is_asking(self) -> bool:
@@ -99,7 +107,18 @@ class Lines:
         absent = [stream for stream in places if stream.number is None]
         if link.is_ready:  # else they wait for the connection, which tells so itself
             self._tell_waiting(len(self.streams) - len(places), absent)
-        return [stream for stream in absent if not stream.is_asking and stream.again_at <= now]
+        return [stream for stream in absent if not stream.is_asking and stream.again_at <= now and not stream.unknown]
+
+    def unknown(self) -> list[Stream]:
+        """Return the streams whose symbols IB does not know, to be judged."""
+        return [stream for stream in self.streams.values() if stream.unknown and not stream.is_asking]
+
+    async def judge(self, stream: Stream, link: Link) -> None:
+        """Give a symbol up that IB does not know: told twice, while it is not in trouble, and never heard of before."""
+        error, stream.unknown = stream.unknown, None
+        assert error is not None  # noqa: S101  else there is nothing to judge
+        is_known = stream.was_heard or await link.doubt(stream.requested)
+        self._refuse(stream, error, is_last=stream.refusals >= _WORDS and not is_known)
 
     def on_event(self, event: Event, health: Health) -> None:
         """Know what has happened to the connection."""
@@ -181,7 +200,7 @@ class Lines:
     def _open(self, stream: Stream, desk: Desk) -> None:
         if desk is not self._desk:
             return  # the connection is another one; it is looked at again
-        stream.is_suspect = True
+        stream.is_suspect, stream.requested = True, asyncio.get_running_loop().time()
         stream.number = open_stream(
             desk.mailbox,
             stream.contract,
@@ -208,7 +227,7 @@ class Lines:
         if bar.timestamp + STEP_S > self._now():
             self._clock.tell(bar.timestamp + STEP_S, time.time())
         self._liveness.heard(stream.symbol, bar.timestamp, self._now())
-        stream.is_suspect, stream.refusals, stream.reason = False, 0, ""
+        stream.is_suspect, stream.refusals, stream.reason, stream.was_heard = False, 0, "", True
         self._on_arrival(bar)
 
     def _on_error(self, stream: Stream, code: int, text: str) -> None:
@@ -221,11 +240,20 @@ class Lines:
         if row is not None and row.reaction is Reaction.RESUBSCRIBE:
             logger.warning("%s: IB has ended its live bars (IB code %d); requesting them again", stream.symbol, code)
         else:
-            self._refuse(stream, to_error(code, text, request=f"live bars of {stream.symbol}"))
+            error = to_error(code, text, request=f"live bars of {stream.symbol}")
+            if isinstance(error, UnknownContract):
+                stream.unknown = error
+            else:
+                self._refuse(stream, error)
         self._stir()
 
-    def _refuse(self, stream: Stream, error: IBError) -> None:
-        pause_s = min(_FIRST_PAUSE_S * 2**stream.refusals, _LONGEST_PAUSE_S)
+    def _refuse(self, stream: Stream, error: IBError, *, is_last: bool = False) -> None:
+        if is_last and isinstance(error, UnknownContract):
+            stream.again_at = inf
+            self._on_arrival(Unknown(stream.symbol, error))
+            return
+        first_s = _ASK_AGAIN_S if isinstance(error, UnknownContract) else _FIRST_PAUSE_S
+        pause_s = min(first_s * 2**stream.refusals, _LONGEST_PAUSE_S)
         if not stream.reason:
             logger.warning("%s. It is tried again", error)
         stream.reason, stream.refusals = str(error), stream.refusals + 1

@@ -55,7 +55,7 @@ class Liveness:
             self._pulses[symbol] = _Pulse(now)
 
     def heard(self, symbol: str, start: int, now: float) -> None:
-        """Know that a bar has come. One that is late is a sign of life too: a gateway that lags is not asked for more."""
+        """Know that a bar has come. A late one is a sign of life too: who lags is not asked for more."""
         pulse = self._pulses.get(symbol)
         if pulse is None or start + STEP_S <= pulse.newest:
             return

@@ -61,8 +61,8 @@ class Past:
             except WorkbenchError as error:
                 logger.warning("the bars of %s do not reach back before this session: %s", symbol, error)
 
-    def fetch(self, ib: IBDataManager, symbols: Sequence[str], now: datetime) -> str:
-        """Fetch and store what is missing before the running session; return why something could not be."""
+    def fetch(self, ib: IBDataManager, symbols: Sequence[str], now: datetime) -> dict[str, str]:
+        """Fetch and store what is missing before the running session; return of which symbols not, and why."""
         running = session_calendar().during(now, now + _MOMENT, _FIVE)
         wanted = []
         for timeframe in LEVELS:
@@ -70,8 +70,7 @@ class Past:
             span = wanted_span(timeframe, self._begin(timeframe, end), end, now, use_rth=True)
             wanted += [(symbol, timeframe, span) for symbol in symbols]
         report = Backfill(ib, self.store, wanted, Prices(), now).run(progress=False)
-        failed = [f"{one.symbol} {one.timeframe}: {one.error}" for one in report.failed]
-        return "; ".join(failed[:1]) + (f"; so {len(failed) - 1} more" if len(failed) > 1 else "")
+        return {one.symbol: f"{one.timeframe}: {one.error}" for one in reversed(report.failed)}
 
     def _begin(self, timeframe: Timeframe, end: datetime) -> datetime:
         """Return how far back there are about as many bars as are wanted."""

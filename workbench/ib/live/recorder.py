@@ -15,12 +15,12 @@ from collections.abc import Callable, Collection, Iterable
 from datetime import UTC, datetime, timedelta
 from queue import Empty
 
-from workbench.errors import AlreadyRecorded, InvalidBars, StoreError
+from workbench.errors import AlreadyRecorded, InvalidBars, StoreError, UnknownContract
 from workbench.ib.connection import IBDataManager
 from workbench.ib.live.filling import FILL_AFTER_S, FIVE, Filler, starts_of
 from workbench.ib.live.gaps import Gap, Gaps
 from workbench.ib.live.status import RecorderCounts
-from workbench.ib.live.streams import LAG_S, Annulled, Arrival, Ended
+from workbench.ib.live.streams import LAG_S, Annulled, Arrival, Ended, Unknown
 from workbench.ib.live.subscriber import RealtimeDataSubscriber
 from workbench.market.aggregate import ProvisionalBar, RealtimeBarAggregator
 from workbench.market.coverage import Interval
@@ -94,6 +94,7 @@ class Recorder:
             for symbol in [symbol for symbol in self._symbols if symbol not in wanted]:
                 self._forget(symbol)
             for symbol in [symbol for symbol in wanted if symbol not in self._symbols]:
+                self.counts.unknown.pop(symbol, None)
                 self._resume(symbol)
             self._symbols = wanted
 
@@ -187,6 +188,8 @@ class Recorder:
                         goes_on, self.error = False, error
                     case Annulled(symbol, at):
                         self._doubt(symbol, at)
+                    case Unknown(symbol, error) if symbol in self._symbols:
+                        goes_on = self._leave_out(symbol, error) and goes_on
                     case LiveBar() if one.symbol in self._symbols:
                         if self._gaps.take(one.symbol, one.timestamp):
                             self._uncommitted.append(one)
@@ -194,6 +197,20 @@ class Recorder:
                             self.counts.repeated += 1
             self._commit()
         return goes_on
+
+    def _leave_out(self, symbol: str, error: UnknownContract) -> bool:
+        """Record a symbol no more that IB does not know; return whether there are others."""
+        self._symbols = [one for one in self._symbols if one != symbol]
+        self._forget(symbol)
+        self.counts.unknown[symbol] = str(error)
+        self._subscriber.update_subscriptions(self._symbols)
+        if self._symbols:
+            logger.error("%s is not recorded, the others are: %s", symbol, error)
+        else:
+            logger.error("%s is not known to IB, and nothing else is recorded: recording ends", symbol)
+            self.error = error
+        self._held_at = float("-inf")  # it is free for others at once
+        return bool(self._symbols)
 
     def _commit(self) -> None:
         """Commit what is not yet; while the database fails it is kept, and tried again."""

@@ -63,6 +63,8 @@ class RecorderCounts:
     revised: int = 0
     """Replaced by what history tells, after IB had annulled a trade."""
     unfilled: list[Unfilled] = field(default_factory=list)
+    unknown: dict[str, str] = field(default_factory=dict)
+    """The symbols that are not recorded, for IB does not know them; and what it says."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -98,6 +100,11 @@ class LiveStatus:
         table = html.rows(("symbol", "age, s", "stream"), lines, marks={"waits": "look"})
         return html.card(str(self), *missed, table, state=state if self.streams.wanted else "plain")
 
+    @property
+    def unknown(self) -> list[str]:
+        """The symbols that are not recorded, for IB does not know them."""
+        return list(self.counts.unknown) if self.counts else []
+
     def __str__(self) -> str:
         live = len(self.streams.wanted) - len(self.streams.waiting)
         known = [age for age in self.streams.ages.values() if age < inf]
@@ -109,4 +116,6 @@ class LiveStatus:
         )
         text += f" · {self.open_gaps} bars missing" if self.open_gaps else " · no gaps"
         text += f" · {self.history}" if self.history else ""
+        text += f" · IB does NOT KNOW {name_some(self.unknown)}" if self.unknown else ""
+        text += f" · REFUSED for now: {name_some(list(self.streams.refused))}" if self.streams.refused else ""
         return text + (f" · {len(self.unfilled)} gaps NOT FILLED" if self.unfilled else "")

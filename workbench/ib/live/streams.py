@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from datetime import UTC, datetime
 from math import inf, nan
 
-from workbench.errors import UnreadableAnswer
+from workbench.errors import UnknownContract, UnreadableAnswer
 from workbench.ib.mailbox import Mailbox, OnError, OnFields
 from workbench.ib.translate import to_ib_contract
 from workbench.market.aggregate.levels import STEP_S
@@ -30,13 +30,21 @@ class Annulled:
 
 
 @dataclass(frozen=True, slots=True)
+class Unknown:
+    """IB knows no contract of `symbol`, and that is its last word."""
+
+    symbol: str
+    error: UnknownContract
+
+
+@dataclass(frozen=True, slots=True)
 class Ended:
     """Nothing more comes. `error` says why, where it was not asked for."""
 
     error: BaseException | None = None
 
 
-Arrival = LiveBar | Annulled | Ended
+Arrival = LiveBar | Annulled | Unknown | Ended
 
 
 def open_stream(

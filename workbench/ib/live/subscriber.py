@@ -23,7 +23,7 @@ from workbench.ib.budget import Budget
 from workbench.ib.live.lines import Lines
 from workbench.ib.live.liveness import TimeKeeper
 from workbench.ib.live.status import StreamsStatus
-from workbench.ib.live.streams import Arrival, Ended
+from workbench.ib.live.streams import Arrival, Ended, Unknown
 from workbench.ib.supervision import Link
 from workbench.market.contracts import Contract, check_what_to_show
 from workbench.store.journal import LiveBar
@@ -68,7 +68,10 @@ class RealtimeDataSubscriber:
         self.close()
 
     def __iter__(self) -> Iterator[LiveBar]:
-        """Give the bars as they come, until the streams are ended; raise what ended them otherwise."""
+        """Give the bars as they come, until the streams are ended; raise what ended them otherwise.
+
+        Raises `UnknownContract` for a symbol that IB does not know.
+        """
         while True:
             try:
                 arrival = self.arrivals.get(timeout=_LOOK_S)
@@ -78,6 +81,8 @@ class RealtimeDataSubscriber:
                 if arrival.error is not None:
                     raise arrival.error
                 return
+            if isinstance(arrival, Unknown):
+                raise arrival.error
             if isinstance(arrival, LiveBar):
                 yield arrival
 
@@ -153,6 +158,8 @@ class RealtimeDataSubscriber:
                         self._lines.is_violated = False
                     for stream in self._lines.due(link, self._wanted):
                         stream.asking = begin(self._lines.request(stream, link, budget))
+                    for stream in self._lines.unknown():
+                        stream.asking = begin(self._lines.judge(stream, link))
                     await self._stirred()
                 for task in list(tasks):
                     task.cancel()
