@@ -1,12 +1,14 @@
 from __future__ import annotations
 
+from datetime import UTC, datetime
+
 import pandas as pd
 import pytest
 from matplotlib.collections import PathCollection
 from matplotlib.dates import num2date
 
 from workbench.display.charts import Chart
-from workbench.display.runs import runs_chart
+from workbench.display.runs import freshness, runs_chart
 from workbench.errors import InvalidInput
 
 
@@ -54,3 +56,24 @@ def test_runs_of_which_none_has_ended_are_drawn(style: str) -> None:
 def test_without_runs_there_is_nothing_to_draw() -> None:
     with pytest.raises(InvalidInput, match="workbench schedule"):
         runs_chart(runs())
+
+
+def test_a_series_is_as_far_behind_as_sessions_that_have_ended_are_not_in_it() -> None:
+    """The Wednesday before Thanksgiving, the holiday, the half day after it, which ends at 18:00 UTC."""
+    lasts = [
+        ("AAPL", "1day", "2026-11-25T00:00Z", 10),
+        ("AAPL", "15min", "2026-11-26T00:45Z", 10),  # still Wednesday in New York
+        ("MSFT", "15min", "2026-11-27T16:00Z", 10),  # in the middle of the half day
+        ("KO", "1day", "2026-11-23T00:00Z", 10),
+        ("XOM", "1day", "2026-11-27T00:00Z", 0),  # nothing stored
+    ]
+    catalog = pd.DataFrame(lasts, columns=["symbol", "timeframe", "last", "bars"])
+    catalog["last"] = pd.to_datetime(catalog["last"], utc=True)
+
+    before, after = (freshness(catalog, datetime(2026, 11, 27, hour, 30, tzinfo=UTC)) for hour in (17, 18))
+
+    assert before.columns.tolist() == ["15min", "1day"]
+    assert before.index.tolist() == ["KO", "AAPL", "MSFT"]
+    assert before.fillna(-1).values.tolist() == [[-1, 2], [0, 0], [0, -1]]
+    assert after.fillna(-1).values.tolist() == [[-1, 3], [1, 1], [0, -1]]
+    assert len(freshness(catalog[catalog["bars"] == 0], datetime(2026, 11, 27, tzinfo=UTC))) == 0

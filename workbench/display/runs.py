@@ -1,7 +1,9 @@
-"""The scheduler's runs as a picture: when each job ran, how it ended, and how long it took."""
+"""The scheduler's runs as a picture: when each ran, how it ended, how long it took; and how fresh what they left is."""
 
 from __future__ import annotations
 
+from bisect import bisect_right
+from datetime import datetime, timedelta
 from typing import TYPE_CHECKING
 
 import pandas as pd
@@ -9,14 +11,37 @@ import pandas as pd
 from workbench.display.charts import Chart
 from workbench.display.theme import Theme, drawing, find_theme
 from workbench.errors import InvalidInput
-from workbench.market.sessions import EXCHANGE_ZONE
+from workbench.market.sessions import EXCHANGE_ZONE, session_calendar
+from workbench.market.timeframes import TIMEFRAMES
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
 
 _WIDTH, _MARGIN, _ROW = 9.0, 2.6, 0.45
 """In inches."""
-_MARKS = {"succeeded": "o", "running": "D", "missed": "x", "stopped": "s", "lost": "s", "failed": "X"}
+_MARKS = {"succeeded": "o", "running": "D", "missed": "x", "stopped": "s", "lost": "P", "failed": "X"}
+_FAR = timedelta(days=400)
+"""A series that ends before that is told as so far behind."""
+
+
+def freshness(catalog: pd.DataFrame, now: datetime) -> pd.DataFrame:
+    """Return how many sessions that have ended by `now` each series lacks at its end; the furthest behind come first.
+
+    `catalog` are rows of `desk.store.catalog()`. A row a symbol, a column a timeframe, from the shortest; NaN where
+    there is no such series.
+    """
+    kept = catalog[catalog["bars"] > 0]
+    if kept.empty:
+        return pd.DataFrame(index=pd.Index([], name="symbol"))
+    ended = session_calendar().during(now - _FAR, now, TIMEFRAMES["1min"])
+    labels = [one.label for one in ended if one.end <= now]
+    is_daily = kept["timeframe"].map(lambda name: TIMEFRAMES[name].is_daily).astype(bool)
+    local = kept["last"].dt.tz_convert(EXCHANGE_ZONE).dt.date
+    days = local.where(~is_daily, kept["last"].dt.date)
+    behind = kept.assign(behind=[len(labels) - bisect_right(labels, day) for day in days])
+    table = behind.pivot_table(index="symbol", columns="timeframe", values="behind", aggfunc="max")
+    table = table[[name for name in TIMEFRAMES if name in table.columns]]
+    return table.loc[table.max(axis=1).sort_values(ascending=False, kind="stable").index]
 
 
 def runs_chart(runs: pd.DataFrame, *, style: str = "light") -> Chart:
