@@ -50,7 +50,9 @@ class ScreenResult:
         )
 
     def _repr_html_(self) -> str:
-        return html.card(repr(self), html.table(self.table.drop(columns="lacking"), decimals=1))
+        scores = {name: str(name).removeprefix("score_") for name in self.table if str(name).startswith("score_")}
+        shown = self.table[["rank", "symbol", "side", "score", *scores, "trend", "why", "since"]].rename(columns=scores)
+        return html.card(repr(self), html.table(shown, decimals=1), html.note("since: UTC"))
 
     def to_records(self) -> pd.DataFrame:
         """Return the list as the database keeps it: as_of, symbol, side, score, and by timeframe scores and reasons."""
