@@ -11,9 +11,12 @@ import pandas as pd
 import pytest
 
 from tests.ib.closing.evening import live_bars
+from tests.ib.conftest import at
 from tests.ib.live_market import Market, assert_same, market_at, until
 from workbench.gateway.faults import When
 from workbench.gateway.faults.stream import Refuse
+from workbench.gateway.revise import RevisedTape
+from workbench.gateway.simulated import SimulatedTape
 from workbench.ib.backfill import plan_backfill
 from workbench.ib.closing.save import Parts, save_sessions
 from workbench.ib.live.past import Past
@@ -149,6 +152,35 @@ def test_bars_are_short_rather_than_with_a_gap_while_history_cannot_be_had(tmp_p
 
         for timeframe in LEVEL_NAMES:
             assert (live.bars("KO", timeframe).index >= "2026-11-20").all()
+
+
+def test_a_recorder_that_runs_for_days_has_history_for_the_sessions_behind_it(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Of a session that has ended the built bars give way when the next one begins; what is kept does not grow."""
+    monkeypatch.setattr("workbench.ib.live.subscriber._READ_CLOCK_S", 0.1)  # the clock jumps over the night
+    tape = RevisedTape(SimulatedTape(1, start=int(at("2026-11-19T15:57:00"))), 0.1)  # history is not what it streamed
+    with market_at("2026-11-19T15:57:00", SPEED, tmp_path, tape=tape) as market, joined(market, tmp_path) as (live, _):
+        live.start("KO")
+        market.wait_settled("2026-11-19T16:00:30")
+        until(lambda: live.status().history == "" and live.bars("KO", "1min", 1)["complete"].all())
+        built = live.bars("KO", "1min")
+        assert built["received"].notna().sum() == 390
+
+        market.gateway.jump(at("2026-11-20T09:29:50"))
+        until(lambda: live.bars("KO", "1min").index[-1] >= pd.Timestamp("2026-11-20T14:30Z"))
+        until(lambda: live.status().history == "")
+
+        for timeframe in LEVEL_NAMES:
+            bars, history = (
+                live.bars("KO", timeframe),
+                market.ib.fetch_historical_bars("KO", timeframe, DURATIONS[timeframe]),
+            )
+            behind = bars[bars.index < ("2026-11-20" if timeframe == "1day" else "2026-11-20T14:30Z")]
+            expected = history[(history.index >= behind.index[0]) & (history.index <= behind.index[-1])]
+            assert behind["received"].isna().all()
+            assert_same(behind.tail(len(expected)), expected)
+        assert not live.bars("KO", "1min").loc[built.index[-390:], "volume"].equals(built["volume"].iloc[-390:])
 
 
 def test_saved_sessions_take_the_place_of_what_the_journal_had(tmp_path: Path) -> None:

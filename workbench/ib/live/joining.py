@@ -35,6 +35,10 @@ class Joining:
     def add(self, symbols: Sequence[str], now: datetime) -> None:
         """Hand over what is there of these symbols, then fetch what is missing and hand over all."""
         self._past.seed(symbols, now, self._seed)
+        self.renew(symbols)
+
+    def renew(self, symbols: Sequence[str]) -> None:
+        """Fetch what is missing before the running session and hand over all, in the background."""
         with self._counting:
             self._left += len(symbols)
         for first in range(0, len(symbols), _AT_ONCE):

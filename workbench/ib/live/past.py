@@ -82,18 +82,20 @@ class Past:
     def _load(
         self, symbol: str, running: Sequence[Session], waiting: Sequence[Session], now: datetime
     ) -> Iterator[tuple[Timeframe, pd.DataFrame]]:
-        heard = [self.journal.load(symbol, Interval(one.begin, one.end)) for one in waiting]
+        there = [timeframe for timeframe in LEVELS if self.store.version(symbol, timeframe.name)]
+        covered = {timeframe: self.store.coverage(symbol, timeframe.name) for timeframe in there}
+        known = {one: covered.get(one, Coverage()) | Coverage(_span(each, one) for each in waiting) for one in LEVELS}
+        unsaved = [
+            one for one in waiting if any(covered.get(each, Coverage()).missing(_span(one, each)) for each in LEVELS)
+        ]
+        heard = [self.journal.load(symbol, Interval(one.begin, one.end)) for one in unsaved]
         for timeframe in LEVELS:
             end = _end(running, timeframe, now)
             begin = self._begin(timeframe, end)
-            coverage, is_there = Coverage(), bool(self.store.version(symbol, timeframe.name))
-            stored = self.store.load_bars(symbol, timeframe.name, begin, end) if is_there else None
-            if is_there:
-                coverage = self.store.coverage(symbol, timeframe.name)
+            stored = self.store.load_bars(symbol, timeframe.name, begin, end) if timeframe in covered else None
             built = [aggregate_bars(bars, timeframe.name) for bars in heard if len(bars)]
-            joined = _join(stored, built, coverage)
-            known = coverage | Coverage(_span(one, timeframe) for one in waiting)
-            whole_from = _whole_from(known, timeframe, begin, end, now)
+            joined = _join(stored, built, covered.get(timeframe, Coverage()))
+            whole_from = _whole_from(known[timeframe], timeframe, begin, end, now)
             if joined is not None:
                 yield timeframe, joined[(joined.index >= whole_from) & (joined.index < end)]
 

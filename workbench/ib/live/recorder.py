@@ -33,6 +33,9 @@ logger = logging.getLogger(__name__)
 OnBars = Callable[[Collection[tuple[str, str]]], None]
 """Is told of which series, by symbol and timeframe, bars are complete or were made anew; it must not take long."""
 
+OnSession = Callable[[list[str]], None]
+"""Is told of symbols whose first bar of a further session has come; it must not take long."""
+
 _DRAIN_S = 0.1
 _HOLD_S, _HOLD_AGAIN_S = 60.0, 20.0
 _RATE_WINDOW_S = 30.0
@@ -50,12 +53,13 @@ class Recorder:
         *,
         holder: Holder,
         on_bars: OnBars = lambda _changed: None,
+        on_session: OnSession = lambda _symbols: None,
     ) -> None:
         self.lock = threading.Lock()
         self.counts = RecorderCounts()
         self.error: BaseException | None = None
         self._ib, self._subscriber, self._journal, self._aggregator = ib, subscriber, journal, aggregator
-        self._on_bars = on_bars
+        self._on_bars, self._on_session = on_bars, on_session
         self._holder, self._lag_s = holder, LAG_S * ib.config.gateway_speed
         self._gaps = Gaps(session_calendar())
         self._filler = Filler(ib, subscriber.what_to_show, journal, self._gaps, self.counts, lag_s=self._lag_s)
@@ -66,6 +70,7 @@ class Recorder:
         """The starts of those bars of the newest session that did not come live, in order."""
         self._stale: dict[str, float] = {}
         """Symbols whose bars are to be made anew, and an instant in the session."""
+        self._session_ends: dict[str, float] = {}
         self._recent: deque[tuple[float, int]] = deque()
         self._changing = threading.RLock()
         self._stopping = threading.Event()
@@ -139,6 +144,7 @@ class Recorder:
     def _forget(self, symbol: str) -> None:
         self._gaps.forget(symbol)
         self._filler.forget(symbol)
+        self._session_ends.pop(symbol, None)
 
     # From here on all runs on the recorder's thread.
 
@@ -236,6 +242,18 @@ class Recorder:
             self._stale.update({one.symbol: one.timestamp for one in self._aggregator.late})
             self._aggregator.late.clear()
         self._tell(done)
+        self._tell_sessions(bars)
+
+    def _tell_sessions(self, bars: list[LiveBar]) -> None:
+        """Tell whose first bar of a further session has come: the one before is history now."""
+        first = {bar.symbol: bar for bar in bars if bar.timestamp >= self._session_ends.get(bar.symbol, 0.0)}
+        further = [symbol for symbol in first if symbol in self._session_ends]
+        for symbol, bar in first.items():
+            session = _session_at(bar.timestamp)
+            assert session is not None  # noqa: S101  only a session's bars are taken
+            self._session_ends[symbol] = session.end.timestamp()
+        if further:
+            self._on_session(further)
 
     def _tell(self, done: Iterable[ProvisionalBar]) -> None:
         if changed := {(one.symbol, one.timeframe) for one in done}:

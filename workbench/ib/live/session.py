@@ -93,7 +93,9 @@ class LiveSession:
         self._aggregator = RealtimeBarAggregator(grace_s=_GRACE_S + LAG_S * (speed - 1))
         subscriber = RealtimeDataSubscriber(ib)
         journal, mine = self._open_journal(), this_process()
-        recorder = Recorder(ib, subscriber, journal, self._aggregator, holder=mine, on_bars=self._on_bars)
+        recorder = Recorder(
+            ib, subscriber, journal, self._aggregator, holder=mine, on_bars=self._on_bars, on_session=self._renew
+        )
         try:
             recorder.follow(as_names(symbols))
             recorder.enter((now := ib.current_time()).timestamp())
@@ -171,6 +173,11 @@ class LiveSession:
         missing = sum(gap.bars for gaps in recorder.gaps().values() for gap in gaps)
         history = self._joining.status() if self._joining else ""
         return LiveStatus(subscriber.status(), recorder.bars_a_second(), missing, recorder.counts, history)
+
+    def _renew(self, symbols: list[str]) -> None:
+        """Let the session that has ended be what history tells of it, or the store if it was saved."""
+        if self._joining is not None:
+            self._joining.renew(symbols)
 
     def _seed(self, symbol: str, timeframe: str, bars: pd.DataFrame) -> None:
         """Let bars reach back into earlier sessions."""
