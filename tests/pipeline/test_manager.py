@@ -154,13 +154,13 @@ def test_a_failure_is_told_recorded_and_tried_again_with_longer_waits(
     manager = Scheduler([DAILY], JobRuns(database), replace(desk, tell=lambda title, text: told.append(title + text)))
     manager.work = fail
     seen = {}
-    for minutes in range(60, 120):
+    for minutes in range(60, 200, 5):
         desk.now.moment = datetime(2026, 11, 23, 10, minutes % 60, tzinfo=UTC) + timedelta(hours=minutes // 60)  # type: ignore[attr-defined]
         manager.look_and_wait()
         seen[minutes] = len(record(manager))
 
     assert record(manager) == [("update", "23 06:00", "failed", attempt) for attempt in (1, 2, 3)]
-    assert (seen[60], seen[69], seen[70], seen[89], seen[90], seen[119]) == (1, 1, 2, 2, 3, 3)
+    assert (seen[60], seen[65], seen[70], seen[85], seen[90], seen[195]) == (1, 1, 2, 2, 3, 3)
     assert len(told) == 3
     assert "update failed" in told[0]
     assert "ValueError: no" in told[0]
