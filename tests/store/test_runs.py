@@ -106,14 +106,17 @@ def test_a_scheduler_on_another_machine_lives_while_it_says_so(
     recorded: JobRuns, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     run_id = recorded.claim(SCREEN, replace(this_process(), machine="elsewhere"), NOON)
+    recorded.claim(replace(SCREEN, job="silent"), replace(this_process(), machine="elsewhere"), NOON)
     assert run_id is not None
     begin, passed = runs._real_now(), timedelta(0)
     monkeypatch.setattr(runs, "_real_now", lambda: begin + passed)
 
     passed = timedelta(seconds=50)
     recorded.renew([run_id])
-    passed = timedelta(seconds=100)
+    passed = timedelta(seconds=55)
     assert recorded.end_lost(NOON) == []
+    passed = timedelta(seconds=100)
+    assert recorded.end_lost(NOON) == ["silent"]
     passed = timedelta(seconds=120)
     assert recorded.end_lost(NOON) == ["screen"]
 
