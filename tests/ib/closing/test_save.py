@@ -19,7 +19,7 @@ from tests.ib.closing.evening import FRIDAY, HALF_DAY, NAMES, evening, live_bars
 from tests.ib.conftest import at
 from tests.ib.live_market import assert_same, market_at, until
 from workbench.errors import InvalidInput
-from workbench.gateway.faults import Fault, When
+from workbench.gateway.faults import Bust, Fault, When
 from workbench.gateway.faults.stream import Refuse
 from workbench.gateway.revise import RevisedTape
 from workbench.gateway.simulated import SimulatedTape
@@ -245,6 +245,37 @@ def test_a_session_that_was_never_there_is_an_error_that_says_what_is(tmp_path: 
         with pytest.raises(InvalidInput, match="no live bars of 2026-11-19: it has 2026-11-20"):
             save_sessions(here.parts, session=date(2026, 11, 19), progress=False)
         assert "the journal has 2026-11-20" in repr(save_sessions(here.parts, symbols=["KO"], progress=False))
+
+
+def test_what_a_dead_recorder_had_still_to_ask_for_is_found_when_the_session_is_saved(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    """IB annuls a trade; the recorder dies before it has asked for its bars again; nobody records until the close."""
+    tape = RevisedTape(SimulatedTape(1, start=int(at("2026-11-20T15:45:00"))), 0.1)  # history is not what it streamed
+    with market_at("2026-11-20T15:45:00", 20.0, tmp_path, tape=tape) as market:
+        market.live.start(["KO"])
+        counts = market.live.status().counts
+        assert counts is not None
+        until(lambda: counts.received > 6 and market.live.status().open_gaps == 0)
+        market.strike(Bust(symbols=("KO",)))
+        until(lambda: "a trade was annulled" in caplog.text)
+        market.live.stop()
+        assert counts.revised == 0
+        heard = len(market.journal.load("KO"))
+
+        market.gateway.jump(at("2026-11-20T16:20:00"))
+        database = market.journal._database
+        store = HistoricalDataManager(tmp_path / "historical", database=database)
+        report = save_sessions(Parts(market.ib, store, market.journal, Closings(database)), progress=False)
+
+        [saved] = report.saved
+        found = saved.differences["5sec"]
+        assert (saved.heard, found.missing) == (heard, 4680 - heard)
+        assert found.volume > 0
+        assert heard < 4680
+        bars = store.load_bars("KO", "5sec")
+        assert_same(bars, market.history("KO", "5sec", market.session("2026-11-20T15:45:00")))
+        assert market.journal.load("KO").empty
 
 
 def test_a_recorder_that_heard_half_is_told_what_it_missed(tmp_path: Path) -> None:
