@@ -64,6 +64,22 @@ def test_where_a_lost_run_left_its_notebook_is_known(recorded: JobRuns) -> None:
     assert recorded.forget(NOON + timedelta(days=1)) == ["runs/screen.ipynb"]
 
 
+def test_where_the_notebook_lies_stays_known_when_the_end_does_not_tell_it(recorded: JobRuns) -> None:
+    run_id = recorded.claim(SCREEN, this_process(), NOON)
+    assert run_id is not None
+    recorded.place(run_id, "runs/screen.ipynb")
+    recorded.end(run_id, "failed", NOON, error="unforeseen")
+
+    assert recorded.load()["output_path"].tolist() == ["runs/screen.ipynb"]
+
+
+def test_a_run_under_way_is_not_forgotten(recorded: JobRuns) -> None:
+    recorded.claim(SCREEN, this_process(), NOON)
+
+    assert recorded.forget(NOON + timedelta(days=400)) == []
+    assert recorded.load()["outcome"].tolist() == ["running"]
+
+
 def test_of_several_schedulers_one_has_the_run(recorded: JobRuns) -> None:
     with ThreadPoolExecutor(8) as pool:
         claims = list(pool.map(lambda _: recorded.claim(SCREEN, this_process(), NOON), range(16)))

@@ -151,11 +151,12 @@ def _parse_days(text: str) -> tuple[datetime, datetime]:
     first, dots, last = text.partition("..")
     try:
         begin, end = (
-            datetime.fromisoformat(day.strip()).replace(tzinfo=EXCHANGE_ZONE) for day in (first, last or first)
+            datetime.fromisoformat(day.strip()).replace(tzinfo=EXCHANGE_ZONE)
+            for day in (first, last if dots else first)
         )
     except ValueError as error:
-        raise InvalidInput(f"{text!r} are no days; write --simulate 2026-11-23..2026-12-04") from error
-    if end < begin or (dots and not last.strip()):
+        raise InvalidInput(f"{text!r} are no days; write 2026-11-23, or 2026-11-23..2026-12-04") from error
+    if end < begin:
         raise InvalidInput(f"{text!r}: the last day lies before the first; write 2026-11-23..2026-12-04")
     return begin, end + timedelta(days=1)
 
