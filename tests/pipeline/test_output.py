@@ -1,5 +1,7 @@
 """The file of an executed notebook appears whole, once, and under a name of its own."""
 
+import subprocess
+import sys
 from pathlib import Path
 
 import pytest
@@ -63,3 +65,30 @@ def test_publishing_what_is_published_does_nothing(tmp_path: Path) -> None:
     publish_left_over(part, output)
 
     assert list(tmp_path.iterdir()) == [output]
+
+
+FILLING_UP = """
+import resource, sys
+from pathlib import Path
+from workbench.pipeline.output import rewrite
+resource.setrlimit(resource.RLIMIT_FSIZE, (100, 100))
+rewrite(Path(sys.argv[1]), "x" * 1000)
+"""
+
+
+def test_what_does_not_fit_on_the_disk_leaves_what_was_there_and_nothing_else(tmp_path: Path) -> None:
+    part, _ = reserve(tmp_path, "job-120000")
+    rewrite(part, "cells")
+
+    done = subprocess.run([sys.executable, "-c", FILLING_UP, str(part)], capture_output=True, text=True, check=False)
+
+    assert "OSError: [Errno 27]" in done.stderr
+    assert {path.name: path.read_text() for path in tmp_path.iterdir()} == {part.name: "cells"}
+
+
+def test_a_notebook_of_which_nothing_could_be_written_is_not_published(tmp_path: Path) -> None:
+    part, output = reserve(tmp_path, "job-120000")
+
+    publish_left_over(part, output)
+
+    assert list(tmp_path.iterdir()) == []
