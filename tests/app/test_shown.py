@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import inspect
 import os
 import threading
 from collections.abc import Iterator
@@ -99,6 +100,25 @@ def test_what_ib_says_is_escaped(desk: wb.Workbench) -> None:
     assert "<i>" not in page
     assert "&lt;script&gt;alert(1)" in page
     assert LiveStatus(StreamsStatus(("KO",), refused={"KO": "<b>no</b>"}))._repr_html_().count("<b>") == 0
+
+
+PUBLIC = sorted(name for name in dir(wb.Workbench) if not name.startswith("_"))
+
+
+@pytest.mark.parametrize("name", PUBLIC)
+def test_help_on_every_name_of_a_workbench_says_something(name: str) -> None:
+    member = getattr(wb.Workbench, name)
+    told = inspect.getdoc(member)
+
+    assert told, name
+    if inspect.isfunction(member) and name != "close":
+        example = next(line for line in told.splitlines() if f"desk.{name}(" in line)
+        compile(example.strip(), name, "exec")
+
+
+def test_completion_offers_a_page_of_names_and_no_more() -> None:
+    assert {"bars", "chart", "indicators", "watchlist", "form", "board", "screen"} <= set(PUBLIC)
+    assert len(PUBLIC) < 40
 
 
 def save(desk: wb.Workbench) -> None:

@@ -64,6 +64,8 @@ class Workbench(Looking, Screens, Keeping):
     ) -> DoctorReport:
         """Examine the gateway, over a connection of its own, and keep the answers in `doctor.jsonl` beside the data.
 
+            desk.doctor()
+
         It takes half a minute while the market is open. See `workbench.ib.doctor.examine` for the arguments.
         """
         report = examine(

@@ -41,6 +41,8 @@ class Keeping(DeskParts):
     def qualify(self, symbols: str | Sequence[str] = (), *, progress: bool = True) -> dict[str, Outcome]:
         """Ask IB for contracts of the universe, or for all, and keep in the database what is thought of each.
 
+            desk.qualify(["AAPL", "PLTR"])
+
         Returns it by symbol: a `Qualification`, or the `IBError` for which IB could not say; then what was known stays.
         """
         universe, source = self.universe, self.ib.source
@@ -73,6 +75,8 @@ class Keeping(DeskParts):
     ) -> Backfill:
         """Find out what is missing, without symbols of the whole universe: look at `forecast`, then call `run`.
 
+            plan = desk.plan_backfill(["AAPL", "MSFT"], "1min", since="2026-01-02")
+
         See `workbench.ib.backfill.plan_backfill` for the arguments.
         """
         self._refuse_foreign_source()
@@ -101,6 +105,8 @@ class Keeping(DeskParts):
     ) -> BackfillReport:
         """Fetch and store what is missing; without symbols, of the whole universe.
 
+            desk.backfill(["AAPL", "MSFT"], ["15min", "1day"], since="2025-01-02")
+
         See `workbench.download_historical_universe` for `since` and `until`.
         """
         planned = self.plan_backfill(
@@ -119,6 +125,8 @@ class Keeping(DeskParts):
     ) -> QualityReport:
         """Look for what is wrong with the stored bars of some series, or of all. Nothing is connected or changed.
 
+            desk.check(["AAPL"], "15min")
+
         Nothing that ended before `since` is told; nothing from `as_of` on is expected: else from now on, or, of
         bars of the built-in gateway, from the end of the newest on.
         """
@@ -135,7 +143,12 @@ class Keeping(DeskParts):
         return replace(report, findings=(*report.findings, *live))
 
     def repair(self, report: QualityReport, *, progress: bool = True) -> list[BackfillReport]:
-        """Fetch again what a check found wrong, and just that."""
+        """Fetch again what a check found wrong, and just that.
+
+            desk.repair(desk.check())
+
+        What is told the same way twice stays a finding: decide about it by `workbench review`.
+        """
         self._refuse_foreign_source()  # connects, before anything is taken out of the coverage
 
         def backfill(
@@ -156,6 +169,8 @@ class Keeping(DeskParts):
     def rebuild(self, symbol: str, *, progress: bool = True) -> RebuildEvent:
         """Fetch all that is stored of a symbol anew and let it take the place of the old, as one step.
 
+            desk.rebuild("LDOS")
+
         A backfill does so by itself where it finds a split; this is for what it only reports.
         """
         self._refuse_foreign_source()
@@ -170,6 +185,8 @@ class Keeping(DeskParts):
         progress: bool = True,
     ) -> SessionReport:
         """Save the live sessions that have ended: fetch IB's history of them, compare, then empty the journal.
+
+            desk.save_session("2026-11-20")
 
         Without `session` (its date) all that have ended on the gateway's clock. What IB's history does not give stays
         in the journal, and the report says why; with `provisional` it is stored as it was built.

@@ -185,7 +185,12 @@ class Looking(DeskParts):
             )  # fmt: skip
 
     def explore(self, symbol: str = "", timeframe: str = "15min", **choices: Any) -> Explorer:
-        """Return a chart of a stored series with controls to choose another; `choices` are those of `Explorer`."""
+        """Return a chart of a stored series with controls to choose another.
+
+            desk.explore("AAPL", "1hour")
+
+        `choices` are those of `Explorer`: panels, last, style.
+        """
         from workbench.display.explorer import Explorer
 
         stored = [info for info in self.store.series() if info.what_to_show == "TRADES" and info.bars]

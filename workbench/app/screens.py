@@ -38,6 +38,8 @@ class Screens(DeskParts):
     ) -> ScreenResult:
         """Return the ranked list of what is stored, as of any moment; without symbols, of the whole universe.
 
+            desk.screen(top=20, weights={"1day": 0.6, "1hour": 0.4})
+
         A date alone is the end of that date in New York; without `as_of` it is now, or, of simulated bars, where they
         end. `changes` overrule `[screen]` of the settings: `weights={"1day": 1}`, `conditions={"gap": "open < low_1"}`,
         `gates={"price": "close > 10"}`, `bars`, `trend_discount` and others; see `workbench.screening.rules`. `save`
@@ -64,6 +66,8 @@ class Screens(DeskParts):
         **changes: Any,
     ) -> ScreenHistory:
         """Return every hit of the screen in `[start, end)`, and what price did over the next bars, by condition.
+
+            desk.screen_history("2025-01-01", "2026-01-01", horizons=(1, 5)).stats
 
         Bars are counted on the clock of `timeframe`, the shortest of the rule that is stored unless given. The total
         is hit where it reaches `min_score`, else the rule's `alert_score`. `changes` are those of `screen`. How hits
@@ -96,6 +100,8 @@ class Screens(DeskParts):
     ) -> pd.DataFrame:
         """Choose the watchlist among what a screen has ranked, save it in the place of the one before, and return it.
 
+            desk.update_watchlist(desk.screen().table)
+
         See `choose_watchlist` for the arguments; `at` is now unless given, `capacity` the account's market data lines.
         """
         moment, before = at or datetime.now(UTC), self.db.load_latest_watchlist()
@@ -106,6 +112,8 @@ class Screens(DeskParts):
 
     def follow_watchlist(self, always: str | Sequence[str] = ()) -> WatchlistFollower:
         """Record live what is on the watchlist, and always some symbols first, however the list is replaced meanwhile.
+
+            desk.follow_watchlist(always=["SPY"])
 
         Returns what follows it; its `stop` lets the streams be. Raises `AlreadyRecorded`.
         """
