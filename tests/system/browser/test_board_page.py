@@ -15,7 +15,7 @@ import psutil
 import pytest
 
 from tests.system.browser.lab import Lab
-from tests.system.browser.window import window_on
+from tests.system.browser.window import Window, window_on
 from workbench.store.database import DatabaseManager
 
 PROJECT = Path(__file__).parents[3]
@@ -57,12 +57,12 @@ def test_the_page_shows_the_board_and_ends_its_kernel_when_it_is_left(
 
     assert "Token" in urllib.request.urlopen(base, timeout=20).read().decode()  # it asks for it
     with window_on(Lab(base, token, tmp_path), chromium, pictures) as window:
-        window.page.goto(address, wait_until="commit")
-        window.page.wait_for_function(LIVE, timeout=60_000)
+        visit(window, address)
         window.picture("board-page-1280-light")
         first = kernels_of(server)
-        window.page.reload(wait_until="commit")  # it is left, and visited again
-        window.page.wait_for_function(LIVE, timeout=60_000)
+        window.page.close()  # as when the browser is killed: nothing tells the server but the end of its connection
+        window.page = window.page.context.new_page()
+        visit(window, address)  # it records: the kernel of the page before has let its symbols go
         assert psutil.wait_procs(first, _GONE_S)[1] == []
         second = kernels_of(server)
         assert (len(first), len(second)) == (1, 1)
@@ -76,6 +76,11 @@ def test_the_page_shows_the_board_and_ends_its_kernel_when_it_is_left(
         rows = database.schema_status().tables
         assert rows["live_recorders"] == 0  # released, not only dead
         assert rows["live_bars"]
+
+
+def visit(window: Window, address: str) -> None:
+    window.page.goto(address, wait_until="commit")
+    window.page.wait_for_function(LIVE, timeout=60_000)
 
 
 def kernels_of(server: subprocess.Popen[str]) -> list[psutil.Process]:

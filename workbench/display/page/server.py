@@ -58,9 +58,6 @@ def _serve(page: Path, port: int, *, open_browser: bool, theme: str, say: Callab
         "open_browser": False,
         "config_file_paths": [],  # what the user has set up for other pages is not for this one
         "log_level": "ERROR",
-        # Voila's page says by a beacon that it is left, which cannot carry the token against forgery. Who would forge
-        # one had to know the kernel's id; nothing else is asked for in this way.
-        "tornado_settings": {"disable_check_xsrf": True},
     }
     page_settings = {
         "template": "workbench",
