@@ -23,7 +23,7 @@ STATUS = PipelineStatus(
 
 def test_the_status_line_tells_the_time_what_comes_what_runs_and_what_failed() -> None:
     assert str(STATUS) == (
-        "Mon 12:30:00 New York · next: screen 13:00, update Tue 06:30 · running: screen · FAILED: save"
+        "Mon 12:30:00 New York · FAILED: save · running: screen · next: screen 13:00, update Tue 06:30"
     )
 
 

@@ -28,11 +28,13 @@ class PipelineStatus:
 
     def __str__(self) -> str:
         coming = ", ".join(f"{job} {clock_text(due, self.now)}" for due, job in self.next) or "nothing"
-        parts = [f"{self.now.astimezone(EXCHANGE_ZONE):%a %H:%M:%S} New York", f"next: {coming}"]
+        parts = [
+            f"{self.now.astimezone(EXCHANGE_ZONE):%a %H:%M:%S} New York"
+        ]  # what a narrow terminal cuts off comes last
+        parts += [f"FAILED: {', '.join(self.failing)}"] if self.failing else []
         parts += [f"running: {', '.join(self.running)}"] if self.running else []
         parts += ["recording live bars"] if self.recording else []
-        parts += [f"FAILED: {', '.join(self.failing)}"] if self.failing else []
-        return " · ".join(parts)
+        return " · ".join([*parts, f"next: {coming}"])
 
 
 def write_health(path: Path, status: PipelineStatus, holder: Holder) -> None:
