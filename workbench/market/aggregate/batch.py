@@ -20,6 +20,7 @@ from workbench.market.timeframes import TIMEFRAMES, Timeframe, parse_timeframe
 
 _BLOCK = 10_000
 """Bars that are reduced together, or one symbol's."""
+_A_SECOND = {"s": 1, "ms": 1_000, "us": 1_000_000, "ns": 1_000_000_000}
 
 Floats = npt.NDArray[np.float64]
 
@@ -57,22 +58,34 @@ class BarColumns:
 
 def columns_of(frames: Sequence[pd.DataFrame]) -> BarColumns:
     """Return frames of bars, one a symbol, as columns."""
-    lengths = [len(frame) for frame in frames]
-    bars = pd.concat(frames).reindex(columns=list(COLUMNS))
-    assert isinstance(bars.index, pd.DatetimeIndex)  # noqa: S101  bars are indexed by their start
-    values = {name: bars[name].to_numpy(dtype=np.float64) for name in COLUMNS}
-    volume, count = np.maximum(values["volume"], 0), values["bar_count"]
+    open_, high, low, close, traded, average, count = np.concatenate([_table(frame) for frame in frames], axis=1)
+    volume = np.maximum(traded, 0)
     return BarColumns(
-        symbol=np.repeat(np.arange(len(frames)), lengths),
-        start=bars.index.as_unit("s").asi8,
-        **{name: values[name] for name in ("open", "high", "low", "close")},
+        symbol=np.repeat(np.arange(len(frames)), [len(frame) for frame in frames]),
+        start=np.concatenate([_starts(frame.index) for frame in frames]),
+        open=open_,
+        high=high,
+        low=low,
+        close=close,
         volume=volume,
-        weighted=np.where(volume > 0, volume * values["average"], 0.0),
-        plain=values["average"],
-        plains=np.ones(len(bars)),
+        weighted=np.where(volume > 0, volume * average, 0.0),
+        plain=average,
+        plains=np.broadcast_to(1.0, len(open_)),
         count=np.where(count >= 0, count, np.nan),
-        received=np.ones(len(bars), dtype=np.int64),
+        received=np.broadcast_to(1, len(open_)),
     )
+
+
+def _table(frame: pd.DataFrame) -> Floats:
+    """Return the columns of bars, a row each; of most frames that is no copy."""
+    if tuple(frame.columns) != COLUMNS:
+        frame = frame.reindex(columns=list(COLUMNS))
+    return frame.to_numpy(dtype=np.float64).T
+
+
+def _starts(index: pd.Index) -> Seconds:
+    assert isinstance(index, pd.DatetimeIndex)  # noqa: S101  bars are indexed by their start
+    return index.asi8 // _A_SECOND[index.unit]
 
 
 def aggregate_columns(
