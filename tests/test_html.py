@@ -66,6 +66,12 @@ def test_numbers_stand_right_and_words_left() -> None:
     assert page.count('<td style="text-align:right"></td>') == 1
 
 
+def test_moments_are_not_broken() -> None:
+    page = html.rows(["since"], [[datetime(2026, 11, 20, 14, 30, tzinfo=UTC)], [None]])
+
+    assert '<td style="text-align:left;white-space:nowrap">2026-11-20 14:30</td>' in page
+
+
 def test_a_long_table_is_cut_and_says_so() -> None:
     page = html.rows(["number"], [[at] for at in range(100)], most=10)
 

@@ -66,7 +66,7 @@ def rows(
     if not told:
         return ""
     shown = told[:most]
-    sides = ["right" if _are_numbers(column) else "left" for column in zip(*shown, strict=True)]
+    sides = [_side(column) for column in zip(*shown, strict=True)]
     head = "".join(_cell("th", str(name), side) for name, side in zip(names, sides, strict=True))
     body = "".join(
         f"<tr>{''.join(_cell('td', text(one, decimals), at, marks) for one, at in zip(line, sides, strict=True))}</tr>"
@@ -121,6 +121,9 @@ def _cell(tag: str, words: str, side: str, marks: Mapping[str, State] = MappingP
     return f'<{tag} style="text-align:{side}{colour}">{escape(words)}</{tag}>'
 
 
-def _are_numbers(column: Iterable[object]) -> bool:
+def _side(column: Iterable[object]) -> str:
+    """Return how a column is aligned; moments are not broken into two lines."""
     told = [one for one in column if one is not None and one == one and one != ""]
-    return bool(told) and all(isinstance(one, Real) and not isinstance(one, bool) for one in told)
+    if told and all(isinstance(one, datetime) for one in told):
+        return "left;white-space:nowrap"
+    return "right" if told and all(isinstance(one, Real) and not isinstance(one, bool) for one in told) else "left"

@@ -70,7 +70,7 @@ class JobRuns:
         newest = self.load(limit=20)[names]
         marks: dict[str, html.State] = {"failed": "bad", "lost": "bad", "missed": "look", "succeeded": "good"}
         table = html.rows(names, newest.itertuples(index=False), marks=marks)
-        return html.card("The newest runs" if table else "No runs yet", table, html.note("due in UTC"))
+        return html.card("The newest runs" if table else "No runs yet", table, html.note("due: UTC") if table else "")
 
     def claim(self, claim: Claim, holder: Holder, now: datetime) -> int | None:
         """Record that the run begins and return its id; None where another scheduler has it, or the job still runs."""

@@ -58,6 +58,7 @@ def _serve(page: Path, port: int, *, open_browser: bool, theme: str, say: Callab
         "open_browser": False,
         "config_file_paths": [],  # what the user has set up for other pages is not for this one
         "log_level": "ERROR",
+        "tornado_settings": {"ws_ping_timeout": 30_000},  # Jupyter's own is longer than tornado takes, which says so
     }
     page_settings = {
         "template": "workbench",
