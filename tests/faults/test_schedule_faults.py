@@ -24,6 +24,15 @@ from tests.pipeline.scheduling import (
     write_notebook,
 )
 
+FILL = """
+try:
+    with open("papermill_runs/ballast", "wb", buffering=0) as file:
+        while True:
+            file.write(b"0" * 512)
+except OSError:
+    pass
+"""
+
 
 def good(name: str, trigger: str, more: str = "") -> str:
     """Return a job whose notebook does its work."""
@@ -156,15 +165,15 @@ def test_a_full_disk_fails_the_run_that_fills_it_and_not_the_next(tmp_path: Path
     """The executed notebooks lie on a disk of four megabytes, of the two commands' own."""
     write_notebook(tmp_path / "notebooks", "01-good", "1")
     write_notebook(tmp_path / "notebooks", "02-talks", "print('before')", "print('a' * 9_000_000)", "1")
-    (tmp_path / "workbench.toml").write_text(
-        toml(['[jobs.talks]\nnotebook = "02"\nat = "10:00"\n', good("next", "10:00")])
-    )
+    write_notebook(tmp_path / "notebooks", "03-fills", "print('before')", FILL, "1")
+    jobs = [f'[jobs.{name}]\nnotebook = "{name}"\nat = "10:00"\n' for name in ("talks", "fills")]
+    (tmp_path / "workbench.toml").write_text(toml([*jobs, good("next", "10:00")]))
     runs = tmp_path / "papermill_runs"
     runs.mkdir()
     command = f"{sys.executable} -m workbench run --job"
-    listed = "find papermill_runs -type f -name '*talks*.ipynb' -exec cp {} kept/ ';'; find papermill_runs -type f"
+    listed = "find papermill_runs -name '*s-*.ipynb' -exec cp {} kept/ ';'; find papermill_runs -type f -name '*-*'"
     mount = "mount -t tmpfs -o size=4m none papermill_runs || exit 9; mkdir kept"
-    script = f"{mount}; {command} talks; {command} next; {listed}"
+    script = f"{mount}; {command} talks; {command} next; {command} fills; {listed}"
     if not shutil.which("unshare"):
         pytest.skip("no disk can be mounted here: needs Linux and user namespaces (unshare --map-root-user --mount)")
 
@@ -177,11 +186,16 @@ def test_a_full_disk_fails_the_run_that_fills_it_and_not_the_next(tmp_path: Path
         pytest.skip("no disk can be mounted here: needs Linux and user namespaces (unshare --map-root-user --mount)")
     assert "talks, run 1: failed" in done.stdout, done.stderr
     assert "next, run 2: succeeded" in done.stdout, done.stderr
+    assert "fills, run 3: failed" in done.stdout, done.stderr
     left = sorted(Path(line).name for line in done.stdout.splitlines() if line.startswith("papermill_runs/"))
-    assert [name.rpartition("-")[0] for name in left] == ["next", "next", "talks", "talks"]
-    [kept] = (tmp_path / "kept").iterdir()
-    nbformat.validate(notebook := nbformat.read(kept, as_version=4))
-    assert "before" in str(notebook.cells)
-    shown = workbench(tmp_path, "runs", "1")
-    assert "No space left on device" in shown.stdout
-    assert 'in cell In [3], "print(' in shown.stdout
+    assert [name.rpartition("-")[0] for name in left] == ["fills", "next", "next", "talks", "talks"]
+    kept = list((tmp_path / "kept").iterdir())
+    assert len(kept) == 2
+    for path in kept:
+        nbformat.validate(notebook := nbformat.read(path, as_version=4))
+        assert "before" in str(notebook.cells)
+    talked, filled = (workbench(tmp_path, "runs", number).stdout for number in ("1", "3"))
+    assert "No space left on device" in talked
+    assert 'in cell In [3], "print(' in talked
+    assert "No space left on device" in filled
+    assert "when the notebook was written" in filled

@@ -26,7 +26,7 @@ from workbench.store.database import DatabaseManager
 from workbench.store.runs import JobRuns
 
 SPEED = 10.0
-PATIENCE_S = 120.0
+PATIENCE_S = 240.0
 NO_OTHERS = "".join(f"[jobs.{name}]\nenabled = false\n" for name in ("update-history", "screen", "save-session"))
 
 
@@ -113,9 +113,9 @@ class Day:
             due = datetime.fromisoformat(moment).replace(tzinfo=EXCHANGE_ZONE).astimezone(UTC)
             self.control.jump((due - timedelta(seconds=1)).timestamp())
             self.control.resume()
-            wait_for(lambda due=due: self._is_done(due))
+            wait_for(lambda due=due: self.is_done(due))
 
-    def _is_done(self, due: datetime) -> bool:
+    def is_done(self, due: datetime) -> bool:
         """Return whether what was due at that moment has ended, with whatever else ran."""
         found = self.runs.load(since=due)
         return len(found) > 0 and "running" not in set(self.runs.load()["outcome"])

@@ -169,8 +169,8 @@ def test_a_failure_is_told_recorded_and_tried_again_with_longer_waits(
     assert manager.status().failing == ("update",)
 
 
-def test_the_run_of_a_scheduler_that_is_gone_is_lost_and_tried_again(
-    make: Callable[..., Scheduler], desk: Desk
+def test_the_run_of_a_scheduler_that_is_gone_is_lost_told_and_tried_again(
+    make: Callable[..., Scheduler], desk: Desk, caplog: pytest.LogCaptureFixture
 ) -> None:
     desk.now.set("2026-11-23T06:00")  # type: ignore[attr-defined]
     manager = make(DAILY)
@@ -183,6 +183,7 @@ def test_the_run_of_a_scheduler_that_is_gone_is_lost_and_tried_again(
     manager.look_and_wait()
 
     assert record(manager) == [("update", "23 06:00", "lost", 1), ("update", "23 06:00", "succeeded", 2)]
+    assert "update was lost" in caplog.text
 
 
 @pytest.mark.parametrize(

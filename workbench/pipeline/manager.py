@@ -131,13 +131,17 @@ class DataPipelineManager:
         now = self._desk.now()
         self._renew()
         for name in self.runs.end_lost(now):
-            self._desk.tell(f"{name} was lost", "the scheduler that ran it has ended")
+            self._tell(f"{name} was lost", "the scheduler that ran it has ended")
         last = self.runs.last()
         for job in self.jobs:
             self._consider(job, last.get(job.name), now)
         self._clear(now)
         if self._desk.recorder is not None and (told := self._desk.recorder.look(now)):
-            self._desk.tell("the recorder of live bars died", told)
+            self._tell("the recorder of live bars died", told)
+
+    def _tell(self, title: str, text: str) -> None:
+        logger.error("%s: %s", title, text)
+        self._desk.tell(title, text)
 
     def _tell_health(self) -> None:
         """Write, every few seconds, what monitoring reads: that we live, and what fails."""
