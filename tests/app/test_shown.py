@@ -16,6 +16,7 @@ from workbench.errors import StoreError
 from workbench.ib.backfill.report import BackfillReport, SeriesReport
 from workbench.ib.live.status import LiveStatus, StreamsStatus
 from workbench.settings import IBSettings, Settings
+from workbench.store.rebuild import RebuildEvent
 
 
 @pytest.fixture
@@ -87,6 +88,25 @@ def test_every_part_shows_itself_and_connects_nothing(desk: wb.Workbench, part: 
     page = getattr(desk, part)._repr_html_()
 
     assert page.startswith("<div>")
+    assert desk.known_ib is None
+
+
+def test_what_jobs_give_back_shows_itself(desk: wb.Workbench) -> None:
+    save(desk)
+
+    results = [
+        desk.store.compact(),
+        desk.store.reindex(),
+        desk.pipeline.status(),
+        desk.check(progress=False),
+        desk.screen(),
+        RebuildEvent("KO", "2026-11-20", "2:1", ("1day",), 10, 0),
+    ]
+
+    for one in results:
+        assert one._repr_html_().startswith("<div>"), one
+    assert "2 series recorded anew" in results[1]._repr_html_()
+    assert "a split of 2:1 was found" in results[-1]._repr_html_()
     assert desk.known_ib is None
 
 

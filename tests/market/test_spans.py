@@ -49,6 +49,14 @@ def test_a_span_over_the_change_of_clocks_begins_at_midnight_in_new_york() -> No
     assert dates(cut(quarters("2026-10-26", "2026-11-03"), "15min", last="5d"))[0] == "10-30"
 
 
+def test_an_evening_in_new_york_belongs_to_its_date_there() -> None:
+    starts = pd.DatetimeIndex(["2026-11-19 16:45", "2026-11-19 19:45", "2026-11-20 04:00", "2026-11-20 19:45"])
+    index = starts.tz_localize("America/New_York").tz_convert("UTC")
+    bars = pd.DataFrame({"close": range(4)}, index=index)
+
+    assert cut(bars, "15min", last="1d")["close"].tolist() == [2, 3]
+
+
 def test_a_date_is_the_exchanges() -> None:
     chosen = cut(quarters(), "15min", "2026-11-19", "2026-11-20")
 

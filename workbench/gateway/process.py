@@ -56,6 +56,10 @@ class GatewayProcess:
             self.close()
             raise
 
+    def __repr__(self) -> str:
+        state = "running" if self._process.poll() is None else "ended"
+        return f"GatewayProcess({self.host}:{self.port}, {state})"
+
     @property
     def control(self) -> GatewayControl:
         """What drives it while it runs, when it was started with `--control`."""

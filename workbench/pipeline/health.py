@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
+from workbench import html
 from workbench.market.sessions import EXCHANGE_ZONE
 from workbench.pipeline.output import rewrite
 from workbench.store.holders import Holder
@@ -25,6 +26,9 @@ class PipelineStatus:
     next: tuple[tuple[datetime, str], ...]
     failing: tuple[str, ...]
     recording: bool = False
+
+    def _repr_html_(self) -> str:
+        return html.card(str(self), state="bad" if self.failing else "plain")
 
     def __str__(self) -> str:
         coming = ", ".join(f"{job} {clock_text(due, self.now)}" for due, job in self.next) or "nothing"

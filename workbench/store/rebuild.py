@@ -15,6 +15,7 @@ from datetime import date, datetime
 from pathlib import Path
 from shutil import rmtree
 
+from workbench import html
 from workbench.errors import StoreError
 from workbench.market.bars import COLUMNS, to_frame, to_table
 from workbench.market.coverage import Coverage, Interval
@@ -46,6 +47,9 @@ class RebuildEvent:
         why = f"a split of {self.ratio} was found" if self.ratio else "as was asked for"
         kept = f"; {self.kept:,} bars that IB does not have any more were adjusted here" if self.kept else ""
         return f"{self.symbol}: {why}, {len(self.series)} series ({self.bars:,} bars) were fetched anew{kept}"
+
+    def _repr_html_(self) -> str:
+        return html.card(str(self), html.facts({"when": self.at, "series": self.series}))
 
 
 def load_events(store: HistoricalDataManager, symbol: str) -> list[RebuildEvent]:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 
+from workbench import html
 from workbench.errors import StoreError
 from workbench.store.catalog import forget, record, recorded_keys
 from workbench.store.database import DatabaseManager
@@ -19,6 +20,10 @@ class CompactReport:
     folded: int
     problems: tuple[str, ...]
 
+    def _repr_html_(self) -> str:
+        told = f"{self.series} series looked at, {self.folded} parts fewer"
+        return html.card(told, *(html.note(one, state="bad") for one in self.problems))
+
 
 @dataclass(frozen=True, slots=True)
 class ReindexReport:
@@ -26,6 +31,10 @@ class ReindexReport:
 
     series: int
     problems: tuple[str, ...]
+
+    def _repr_html_(self) -> str:
+        told = f"{self.series} series recorded anew"
+        return html.card(told, *(html.note(one, state="bad") for one in self.problems))
 
 
 def compact(stored: Iterable[Series]) -> CompactReport:
