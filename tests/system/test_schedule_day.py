@@ -15,6 +15,7 @@ from datetime import UTC, date, datetime
 from pathlib import Path
 
 import pandas as pd
+import psutil
 import pytest
 
 from tests.ib.conftest import at
@@ -26,7 +27,7 @@ from workbench.store.journal import LiveJournal
 
 NOTEBOOKS = Path(__file__).parents[2] / "notebooks"
 SOAK = bool(os.environ.get("WORKBENCH_SOAK"))
-FAST, SLOW = 1000.0, 60.0
+FAST, SLOW = 600.0, 60.0
 GATES_OPEN = "{ price = false, turnover = false, range = false }"
 HOURS = range(9, 16) if SOAK else range(9, 16, 3)
 
@@ -50,17 +51,21 @@ at = "close+30m"
 ORDINARY, HALF, BEFORE_THE_CHANGE, AFTER_IT = "2026-11-20", "2026-11-27", "2026-10-30", "2026-11-02"
 
 
-def live_through(market: Day, end: float) -> None:
-    """Let the gateway's clock go on until a moment has passed and nothing runs."""
-    market.control.resume()
-    while True:
-        busy = any(run.is_running for run in market.runs.last().values())
-        if market.clock.now() >= end and not busy:
-            return
-        wanted = SLOW if busy or market.clock.now() >= end else FAST
-        if market.clock.speed != wanted:
-            market.control.set_speed(wanted)
-        time.sleep(0.1)
+def live_through(market: Day, *moments: str) -> None:
+    """Let the gateway's clock go on until what was due at these moments has ended: fast, but where something is due."""
+    for due in map(at, moments):
+        market.control.set_speed(FAST)
+        market.control.resume()
+        while market.clock.now() < due:
+            time.sleep(0.05)
+        market.control.set_speed(SLOW)
+        wait_for(lambda due=due: market.is_done(datetime.fromtimestamp(due, UTC)))
+
+
+def kill_recorder(scheduler_pid: int) -> None:
+    """Kill the process that records live bars; the scheduler shall start another."""
+    [recorder] = [one for one in psutil.Process(scheduler_pid).children() if "live" in one.cmdline()]
+    recorder.kill()
 
 
 @pytest.mark.timeout(1800 if SOAK else 600)
@@ -75,12 +80,15 @@ def test_a_day_runs_every_job_once_and_leaves_what_it_should(tmp_path: Path, ses
         day(f"{session}T05:57:00", f"sqlite:///{tmp_path / 'data' / 'trading.db'}") as market,
         scheduler(tmp_path, market.port, **settings) as process,
     ):
-        live_through(market, at(f"{session}T16:45:00"))
+        saved = {"13:00": "13:30", "16:00": "16:30"}[closes]
+        early, *later = sorted({"06:00", saved, *(f"{hour:02d}:00" for hour in HOURS)})
+        live_through(market, *(f"{session}T{clock}" for clock in (early, *later[:2])))
+        kill_recorder(process.pid)
+        live_through(market, *(f"{session}T{clock}" for clock in later[2:]))
         process.send_signal(signal.SIGTERM)
         assert process.wait(60) == 0
 
         shown = session[5:]
-        saved = {"13:00": "13:30", "16:00": "16:30"}[closes]
         assert sorted(market.rows("due", "job", "outcome")) == sorted(
             [
                 (f"{shown} 06:00", "update-history", "succeeded"),
@@ -94,6 +102,7 @@ def test_a_day_runs_every_job_once_and_leaves_what_it_should(tmp_path: Path, ses
         kept = [Path(path).name for path in rows["output_path"]]
         assert sorted(kept) == whole_notebooks(tmp_path / "papermill_runs" / session)
         assert [path.name for path in (tmp_path / "papermill_runs").iterdir()] == [session]
+        assert "the recorder was killed by SIGKILL and is started again" in (tmp_path / "schedule.log").read_text()
         assert_stored(tmp_path, market.runs._database, session, closes)
 
 
