@@ -34,10 +34,11 @@ VIEWER = replace(WELL, viewer=True, recording=False, wanted=False, connected=Fal
 def test_a_board_that_records_and_lacks_nothing_is_live() -> None:
     status = judge_status(WELL)
 
-    assert (status.level, status.word, status.sentence) == ("live", "live", "")
+    assert (status.level, status.word, status.sentence) == ("live", "live", "2 of 2 symbols have live bars.")
     assert str(status) == (
-        "live · connected · built-in gateway: simulated data · Fri Nov 20 12:00:00 New York · 0.4 bars/s · "
-        "oldest data 4 s · no holes · 2 of 100 lines · recorded by this kernel"
+        "live · 2 of 2 symbols have live bars. · connected · built-in gateway: simulated data · "
+        "Fri Nov 20 12:00:00 New York · 0.4 bars/s · oldest data 4 s · no holes · 2 of 100 lines · "
+        "recorded by this kernel"
     )
 
 
@@ -80,6 +81,7 @@ def test_what_is_wrong_is_red_and_has_a_next_step(facts: Facts, said: str) -> No
         (replace(WELL, holders={"AAPL": "process 1 on here"}), "Nobody records KO"),
         (replace(WELL, ages={"AAPL": 2.0, "KO": 40.0}), "No new bars of KO"),
         (replace(WELL, ages={"AAPL": 2.0, "KO": inf}), "No new bars of KO"),
+        (replace(WELL, waiting=("AAPL", "KO")), "streams of AAPL, KO are not requested yet"),
         (replace(WELL, unfilled=2), "2 gaps could not be filled"),
         (replace(WELL, history="history NOT JOINED: KO 1day: pacing"), "history NOT JOINED"),
     ],

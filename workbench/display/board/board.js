@@ -2,7 +2,6 @@
 // each place that shows it. No library. The kernel sends numbered changes; what is missed is asked for again.
 
 const SILENT_MS = 3000; // the kernel's beat comes every half a second
-const HERE_MS = 5000;
 const SORT_MS = 1000; // rows do not jump about more often
 const SELECT_MS = 120; // keys that repeat select once they rest
 
@@ -51,15 +50,11 @@ class Store {
   join(view) {
     this.views.add(view);
     this.tell("shown", null);
-    this.timer ??= setInterval(() => this.tell("here", null), HERE_MS);
   }
 
   leave(view) {
     this.views.delete(view);
-    if (this.views.size) return;
-    clearInterval(this.timer);
-    this.timer = undefined;
-    this.tell("hidden", null);
+    if (!this.views.size) this.tell("hidden", null);
   }
 }
 
@@ -318,7 +313,6 @@ class View {
     this.root.dataset.level = level;
     if (this.sentence.textContent !== text) this.sentence.textContent = text;
     this.sentence.dataset.level = level;
-    this.sentence.hidden = !text;
     if (isSilent && this.status.firstElementChild) put(this.status.firstElementChild, { name: "word", text: "silent", level: "bad", title: "" });
   }
 

@@ -9,9 +9,7 @@ from __future__ import annotations
 
 import json
 import threading
-import time
 from collections.abc import Callable, Mapping, Sequence
-from math import inf
 from pathlib import Path
 from typing import Any
 
@@ -41,18 +39,12 @@ class BoardPanel(anywidget.AnyWidget):
         self._rows: dict[str, Cells] = {}
         self._number = 0
         self._on_asked = on_message
-        self._seen_at = -inf
         self.is_shown = False
         super().__init__(_esm=_read("board.js"), _css=_read("board.css"))
         self.on_msg(self._on_message)
 
     def __repr__(self) -> str:
         return f"<BoardPanel of {len(self._rows)} symbols>"
-
-    @property
-    def unseen_s(self) -> float:
-        """How many seconds ago a browser last said that it shows the board; infinite before the first."""
-        return time.monotonic() - self._seen_at
 
     @property
     def number(self) -> int:
@@ -113,7 +105,6 @@ class BoardPanel(anywidget.AnyWidget):
         """Hear from a browser. Any thread of the kernel may be the one that hears."""
         kind = content.get("kind")
         with self._lock:
-            self._seen_at = time.monotonic()
             if kind == "shown":
                 self.is_shown = True
                 if content.get("n") != self._number:
@@ -121,7 +112,7 @@ class BoardPanel(anywidget.AnyWidget):
             elif kind == "hidden":  # here; another browser may still show it, and says so
                 self.is_shown = False
                 self.send({"who": True})
-        if kind not in ("shown", "hidden", "here"):
+        if kind not in ("shown", "hidden"):
             self._on_asked(content)
 
 

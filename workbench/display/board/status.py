@@ -129,7 +129,8 @@ def _judge(facts: Facts) -> tuple[Level, str, str]:
         return "calm", "stopped", f"Nothing is recorded: {how}."
     for sentence in _doubtful(facts):
         return "warn", "viewer" if not facts.recording else "live", sentence
-    return "live", "live" if facts.recording else "viewer", ""
+    count = len(facts.symbols)
+    return "live", "live" if facts.recording else "viewer", f"{count} of {count} symbols have live bars."
 
 
 def _wrong(facts: Facts) -> list[str]:
@@ -158,6 +159,8 @@ def _doubtful(facts: Facts) -> list[str]:
     if facts.refused:
         symbol, reason = next(iter(facts.refused.items()))
         found.append(f"{symbol} is refused: {reason}")
+    if facts.waiting:
+        found.append(f"The streams of {name_some(facts.waiting)} are not requested yet; they wait for their turn.")
     if unrecorded := [one for one in facts.symbols if one not in facts.holders]:
         found.append(f"Nobody records {name_some(unrecorded)}.")
     if late := [one for one, age in facts.ages.items() if age > _late_s(facts) and one in facts.holders]:
