@@ -14,7 +14,6 @@ from typing import Literal
 
 from workbench.ib.live.liveness import SILENCE_S
 from workbench.ib.live.status import name_some
-from workbench.ib.live.streams import LAG_S
 from workbench.market.aggregate.clock import SessionClock
 from workbench.market.sessions import EXCHANGE_ZONE, session_calendar
 from workbench.market.timeframes import TIMEFRAMES
@@ -23,6 +22,8 @@ Level = Literal["live", "calm", "warn", "bad"]
 
 SILENT_S = 8.0
 """A viewer knows no connection: so long after the last bar of any symbol, in real seconds, something is wrong."""
+LAG_S = 1.0
+"""How much later than due, in real seconds, a bar may be shown."""
 _LONGEST_WAIT = timedelta(days=10)
 _FIVE = TIMEFRAMES["5sec"]
 
