@@ -82,6 +82,7 @@ def test_what_is_wrong_is_red_and_has_a_next_step(facts: Facts, said: str) -> No
         (replace(WELL, ages={"AAPL": 2.0, "KO": 40.0}), "No new bars of KO"),
         (replace(WELL, ages={"AAPL": 2.0, "KO": inf}), "No new bars of KO"),
         (replace(WELL, waiting=("AAPL", "KO")), "streams of AAPL, KO are not requested yet"),
+        (replace(VIEWER, now=None, ages={"AAPL": inf, "KO": inf}), "No bar has come yet"),
         (replace(WELL, unfilled=2), "2 gaps could not be filled"),
         (replace(WELL, history="history NOT JOINED: KO 1day: pacing"), "history NOT JOINED"),
     ],

@@ -164,8 +164,10 @@ def _doubtful(facts: Facts) -> list[str]:
         found.append(f"The streams of {name_some(facts.waiting)} are not requested yet; they wait for their turn.")
     if unrecorded := [one for one in facts.symbols if one not in facts.holders]:
         found.append(f"Nobody records {name_some(unrecorded)}.")
-    if late := [one for one, age in facts.ages.items() if age > _late_s(facts) and one in facts.holders]:
-        found.append(f"No new bars of {name_some(late)}; they are requested again.")
+    if facts.now is None:
+        found.append("No bar has come yet, so the time is not known; the market may be closed.")
+    elif late := [one for one, age in facts.ages.items() if age > _late_s(facts) and one in facts.holders]:
+        found.append(f"No new bars of {name_some(late)}{'; they are requested again.' if facts.recording else '.'}")
     if facts.unfilled:
         found.append(f"{facts.unfilled} gaps could not be filled; `workbench save-session` tries again at the end.")
     if facts.history.startswith("history NOT"):
