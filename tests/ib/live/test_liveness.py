@@ -6,7 +6,7 @@ from math import inf
 
 import pytest
 
-from workbench.ib.live.liveness import SILENCE_S, Liveness, TimeKeeper
+from workbench.ib.live.liveness import LAG_S, SILENCE_S, Liveness, TimeKeeper
 from workbench.market.sessions import session_calendar
 
 OPEN = datetime(2026, 11, 20, 14, 30, tzinfo=UTC).timestamp()
@@ -61,6 +61,17 @@ def test_a_gateway_that_falls_behind_is_asked_less_and_less_often(every_s: int, 
 
     assert liveness.age("AAPL", noon + 1200) > 500
     assert len(found) == most
+
+
+@pytest.mark.parametrize("speed", [1.0, 250.0])
+def test_a_gateway_that_brings_nothing_is_asked_no_more_often_the_faster_its_clock_is(speed: float) -> None:
+    """It is busy in real seconds: who asks it for all streams twice a second keeps it from ever bringing a bar."""
+    liveness, found = Liveness(session_calendar(), lag_s=LAG_S * speed), 0
+    liveness.asked("AAPL", OPEN)
+    for look in range(4 * 60):  # four times in a real second, for a minute of it
+        found += len(liveness.silent(OPEN + look * speed / 4))
+
+    assert 1 <= found <= 10
 
 
 def test_a_bar_that_is_repeated_is_no_sign_of_life() -> None:

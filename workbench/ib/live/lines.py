@@ -19,9 +19,9 @@ from workbench.ib.codes import Reaction, explain
 from workbench.ib.dial import IBConnectionConfig
 from workbench.ib.health import Event, Health, Streams, Told
 from workbench.ib.history import Desk
-from workbench.ib.live.liveness import Liveness, TimeKeeper
+from workbench.ib.live.liveness import LAG_S, Liveness, TimeKeeper
 from workbench.ib.live.status import name_some
-from workbench.ib.live.streams import LAG_S, Annulled, Arrival, Unknown, close_stream, open_stream, read_live_bar
+from workbench.ib.live.streams import Annulled, Arrival, Unknown, close_stream, open_stream, read_live_bar
 from workbench.ib.mailbox import goes_on
 from workbench.ib.pacing import LIVE, Ask
 from workbench.ib.supervision import Link

@@ -17,7 +17,10 @@ from workbench.market.sessions import SessionCalendar
 SILENCE_S = 15.0
 """Three bars. Beyond it a stream is requested again."""
 _LONGEST_S = 300.0
-"""A symbol that stays silent is requested again less and less often, for IB allows sixty in ten minutes."""
+"""A symbol that stays silent is requested again less and less often, for IB allows sixty in ten minutes; where time
+passes faster, these are real seconds, for how fast a gateway works does not change with its clock."""
+LAG_S = 1.0
+"""How much later than due, in real seconds, a bar may be heard."""
 
 
 @dataclass(slots=True)
@@ -43,7 +46,7 @@ class Liveness:
 
     def __init__(self, calendar: SessionCalendar, *, lag_s: float = 0.0) -> None:
         self._clock = SessionClock(calendar)
-        self._lag_s = lag_s
+        self._lag_s, self._longest_s = lag_s, _LONGEST_S * max(1.0, lag_s / LAG_S)
         self._pulses: dict[str, _Pulse] = {}
         self._looked = self._awake_since = -inf
 
@@ -86,7 +89,7 @@ class Liveness:
         ]
         for symbol in found:
             pulse = self._pulses[symbol]
-            pulse.asked, pulse.patience = now, min(2 * pulse.patience, _LONGEST_S)
+            pulse.asked, pulse.patience = now, min(2 * pulse.patience, self._longest_s)
         return found
 
     def age(self, symbol: str, now: float) -> float:

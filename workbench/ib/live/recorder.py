@@ -19,8 +19,9 @@ from workbench.errors import AlreadyRecorded, InvalidBars, StoreError, UnknownCo
 from workbench.ib.connection import IBDataManager
 from workbench.ib.live.filling import FILL_AFTER_S, FIVE, Filler, starts_of
 from workbench.ib.live.gaps import Gap, Gaps
+from workbench.ib.live.liveness import LAG_S
 from workbench.ib.live.status import RecorderCounts
-from workbench.ib.live.streams import LAG_S, Annulled, Arrival, Ended, Unknown
+from workbench.ib.live.streams import Annulled, Arrival, Ended, Unknown
 from workbench.ib.live.subscriber import RealtimeDataSubscriber
 from workbench.market.aggregate import ProvisionalBar, RealtimeBarAggregator
 from workbench.market.coverage import Interval

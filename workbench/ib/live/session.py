@@ -14,10 +14,10 @@ from workbench import html
 from workbench.errors import Disconnected
 from workbench.ib.connection import IBDataManager
 from workbench.ib.live.joining import Joining
+from workbench.ib.live.liveness import LAG_S
 from workbench.ib.live.past import Past
 from workbench.ib.live.recorder import OnBars, Recorder
 from workbench.ib.live.status import LiveStatus, StreamsStatus
-from workbench.ib.live.streams import LAG_S
 from workbench.ib.live.subscriber import RealtimeDataSubscriber
 from workbench.market.aggregate import RealtimeBarAggregator
 from workbench.market.aggregate.levels import STEP_S

@@ -14,8 +14,6 @@ from workbench.market.aggregate.levels import STEP_S
 from workbench.market.contracts import Contract
 from workbench.store.journal import LiveBar
 
-LAG_S = 1.0
-"""How much later than due, in real seconds, a bar may be heard."""
 _FIELDS = 11
 """Message id, version, request id, start, open, high, low, close, volume, average, count."""
 _UNKNOWN = -1.0
