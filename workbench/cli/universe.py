@@ -87,7 +87,9 @@ def remove(symbols: Annotated[list[str], typer.Argument(help="Symbols.")]) -> No
 
     def without(before: Universe) -> Universe:
         if absent := [symbol for symbol in symbols if symbol not in before]:
-            raise InvalidInput(f"not in the universe: {', '.join(absent)}; nothing was removed. workbench universe list")
+            raise InvalidInput(
+                f"not in the universe: {', '.join(absent)}; nothing was removed. workbench universe list"
+            )
         return Universe(one for one in before.values() if one.symbol not in symbols)
 
     with open_workbench() as desk:
