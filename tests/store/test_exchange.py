@@ -156,7 +156,7 @@ def test_imported_bars_never_mix_with_those_of_another_source(tmp_path: Path) ->
 def test_a_part_of_a_store_is_not_taken_for_the_bars_of_a_symbol_called_2026(tmp_path: Path, where: str) -> None:
     found = understand(written(tmp_path, minutes("2026-11-20 14:30"), "KO.csv"), Layout(TIMEFRAMES["1min"], "UTC"))
     save(HistoricalDataManager(tmp_path / "store"), found[0], TIMEFRAMES["1min"])
-    with pytest.raises(InvalidInput, match="2026-11.parquet is part of a store of the workbench"):
+    with pytest.raises(InvalidInput, match=r"2026-11.parquet is part of a store of the workbench"):
         find_files(tmp_path / "store" / where)
 
 
