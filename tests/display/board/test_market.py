@@ -175,3 +175,23 @@ def test_who_is_not_wanted_any_more_is_not_followed(market: Market, journal: Liv
 
     assert market.look() == {"XOM"}
     assert list(market.stocks) == ["XOM"]
+
+
+def test_the_change_is_counted_from_the_session_before_when_this_one_is_complete(
+    market: Market, journal: LiveJournal, stored: Stored
+) -> None:
+    stored.is_there = True
+    journal.append(bars(0, 4670))
+    market.follow(["KO"])
+    look(market)
+    journal.append(bars(4670, 4680))
+    look(market)
+
+    stock = market.stocks["KO"]
+    assert (stock.received, stock.due, stock.last) == (4680, 4680, PRICES[4679])
+    assert stock.change == pytest.approx(PRICES[4679] / EARLIER["close"].iloc[-1] - 1)
+    look(market)
+    market.follow([])
+    market.follow(["KO"])
+    look(market)
+    assert market.stocks["KO"].change == pytest.approx(PRICES[4679] / EARLIER["close"].iloc[-1] - 1)

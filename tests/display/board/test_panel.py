@@ -57,6 +57,8 @@ class Browser:
     def _take(self, message: dict[str, Any]) -> None:
         if "all" in message:
             self.state = message["all"]
+        elif "done" in message:
+            pass
         elif "who" in message:
             self.say("shown")
         elif message["n"] == self.state["n"] + 1:
@@ -134,10 +136,13 @@ def test_nothing_is_sent_to_nobody() -> None:
     assert panel.comm.sent == []
 
 
-def test_what_a_browser_asks_for_is_handed_on() -> None:
+def test_what_a_browser_asks_for_is_handed_on_once_and_confirmed_each_time() -> None:
     asked: list[Any] = []
-    browser = Browser(BoardPanel(asked.append))
+    panel = BoardPanel(asked.append)
+    browser = Browser(panel)
 
-    browser.say("select", value="KO")
+    for number in (7, 7, 8, 7):
+        browser.say("select", value="KO", id=number)
 
-    assert [(one["kind"], one["value"]) for one in asked] == [("select", "KO")]
+    assert [(one["kind"], one["id"]) for one in asked] == [("select", 7), ("select", 8)]
+    assert panel.comm.sent == [{"done": 7}, {"done": 7}, {"done": 8}, {"done": 7}]

@@ -3,6 +3,7 @@
 
 const SILENT_MS = 3000; // the kernel's beat comes every half a second
 const SORT_MS = 1000; // rows do not jump about more often
+const AGAIN_MS = 1000; // an order that the kernel does not confirm is sent again
 const SELECT_MS = 120; // keys that repeat select once they rest
 
 class Store {
@@ -11,6 +12,7 @@ class Store {
     this.views = new Set();
     this.heard = Date.now();
     this.messages = 0;
+    this.orders = new Map();
     this.state = { n: -1, columns: [], rows: [], alerts: [], status: null, themes: {} };
     model.on("msg:custom", (message) => this.take(message));
     const saved = model.get("state");
@@ -26,6 +28,7 @@ class Store {
   take(message) {
     this.heard = Date.now();
     this.messages += 1;
+    if (message.done) return void this.orders.delete(message.done);
     if (message.who) return void (this.views.size && this.tell("shown", null));
     if (message.all) return this.load(message.all);
     const { n, cells, ...values } = message;
@@ -43,18 +46,34 @@ class Store {
     this.views.forEach((view) => view.show(values, changed));
   }
 
-  tell(kind, value) {
-    this.model.send({ kind, value, n: this.state.n });
+  tell(kind, value, id = null) {
+    this.model.send({ kind, value, id, n: this.state.n });
+  }
+
+  // On their way messages get lost when a kernel was stopped: an order goes out until it is confirmed.
+  order(kind, value) {
+    const id = `${Date.now()}-${Math.random()}`;
+    this.orders.set(id, { kind, value });
+    this.tell(kind, value, id);
+  }
+
+  again() {
+    this.orders.forEach(({ kind, value }, id) => this.tell(kind, value, id));
+    if (Date.now() - this.heard > SILENT_MS) this.tell("shown", null);
   }
 
   join(view) {
     this.views.add(view);
     this.tell("shown", null);
+    this.timer ??= setInterval(() => this.again(), AGAIN_MS);
   }
 
   leave(view) {
     this.views.delete(view);
-    if (!this.views.size) this.tell("hidden", null);
+    if (this.views.size) return;
+    clearInterval(this.timer);
+    this.timer = undefined;
+    this.tell("hidden", null);
   }
 }
 
@@ -261,7 +280,7 @@ class View {
     this.store.state.selected = symbol;
     this.mark();
     clearTimeout(this.choosing);
-    this.choosing = setTimeout(() => this.store.tell("select", symbol), SELECT_MS);
+    this.choosing = setTimeout(() => this.store.order("select", symbol), SELECT_MS);
   }
 
   press(event) {
@@ -283,7 +302,7 @@ class View {
 
   order(kind, value = null) {
     this.tell("");
-    this.store.tell(kind, value);
+    this.store.order(kind, value);
   }
 
   // -- words

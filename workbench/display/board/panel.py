@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import json
 import threading
+from collections import deque
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -39,6 +40,7 @@ class BoardPanel(anywidget.AnyWidget):
         self._rows: dict[str, Cells] = {}
         self._number = 0
         self._on_asked = on_message
+        self._done: deque[object] = deque(maxlen=100)
         self.is_shown = False
         super().__init__(_esm=_read("board.js"), _css=_read("board.css"))
         self.on_msg(self._on_message)
@@ -112,8 +114,16 @@ class BoardPanel(anywidget.AnyWidget):
             elif kind == "hidden":  # here; another browser may still show it, and says so
                 self.is_shown = False
                 self.send({"who": True})
-        if kind not in ("shown", "hidden"):
+        if kind not in ("shown", "hidden") and self._is_new(content.get("id")):
             self._on_asked(content)
+
+    def _is_new(self, order: object) -> bool:
+        """Confirm an order; return whether it came for the first time: a browser repeats what is not confirmed."""
+        with self._lock:
+            is_new = order is None or order not in self._done
+            self._done.append(order)
+            self.send({"done": order})
+        return is_new
 
 
 def _read(name: str) -> str:
