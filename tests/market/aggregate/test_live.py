@@ -362,6 +362,19 @@ def test_only_the_newest_session_is_made_anew() -> None:
         aggregator.rebuild("AAPL", both, LATER)
 
 
+def test_a_session_is_not_made_anew_of_bars_that_are_not_in_order_or_cannot_be() -> None:
+    bars = five_seconds(FULL_DAY).iloc[:20]
+    aggregator = RealtimeBarAggregator()
+    feed(aggregator, "AAPL", bars)
+    before = aggregator.get_bars("AAPL", "1min")
+
+    for bad in (bars.iloc[::-1], bars.iloc[[0, 1, 1, 2]], bars.assign(low=bars["high"] + 1), bars.assign(close=nan)):
+        with pytest.raises(InvalidBars, match="not in order, or some of them cannot be"):
+            aggregator.rebuild("AAPL", bad, LATER)
+
+    assert_frame_equal(aggregator.get_bars("AAPL", "1min"), before)
+
+
 @pytest.mark.parametrize(
     "changes",
     [{"open": nan}, {"high": 9.5}, {"low": 0.0}, {"close": inf, "high": inf}, {"volume": inf}, {"close": 12.0},
