@@ -94,11 +94,13 @@ def test_what_is_doubtful_is_said_though_bars_come(facts: Facts, said: str) -> N
     assert said in status.sentence
 
 
-def test_between_sessions_silence_is_no_trouble_and_the_next_open_is_told() -> None:
-    status = judge_status(replace(WELL, now=NIGHT, silent_s=5000.0, ages={"AAPL": 0.0, "KO": 0.0}))
+@pytest.mark.parametrize("source", ["SIMULATED-1-R1", "IB"])
+def test_between_sessions_silence_is_no_trouble_and_the_next_open_is_told(source: str) -> None:
+    status = judge_status(replace(WELL, source=source, now=NIGHT, silent_s=5000.0, ages={"AAPL": 0.0, "KO": 0.0}))
 
     assert (status.level, status.word) == ("calm", "closed")
-    assert status.sentence == "The market is closed; it opens Mon 09:30 New York."
+    assert status.sentence.startswith("The market is closed; it opens Mon 09:30 New York.")
+    assert ('start = "2026-11-20T10:30" under [gateway]' in status.sentence) == (source == "SIMULATED-1-R1")
 
 
 def test_silence_counts_from_the_open_on() -> None:

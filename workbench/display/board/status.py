@@ -110,6 +110,15 @@ def judge_status(facts: Facts) -> Status:
     return Status(level, word, sentence, (*parts, _lines(facts), _recorder(facts)))
 
 
+def _how_to_practise(facts: Facts) -> str:
+    """Return how a simulated market is had while the real one would be closed."""
+    if facts.now is None or not _is_simulated(facts):
+        return ""
+    calendar = session_calendar()
+    past = calendar.numbered(int(calendar.recent(datetime.fromtimestamp(facts.now, EXCHANGE_ZONE), 1)[-1]))
+    return f' To practise now: start = "{past.label}T10:30" under [gateway] in workbench.toml, then open it anew.'
+
+
 def is_whole(facts: Facts) -> bool:
     """Return whether each symbol has live bars, and nothing is missing or still to come."""
     heard = len(facts.ages) == len(facts.symbols) and all(age < inf for age in facts.ages.values())
@@ -124,7 +133,7 @@ def _judge(facts: Facts) -> tuple[Level, str, str]:
         return "calm", "empty", "No symbols: add one, or follow the watchlist."
     closed = closed_until(facts.now)
     if closed:
-        return "calm", "closed", f"The market is closed; it opens {closed}."
+        return "calm", "closed", f"The market is closed; it opens {closed}.{_how_to_practise(facts)}"
     if not facts.holders:
         how = "`workbench live` in a terminal does" if facts.viewer else "press Start"
         return "calm", "stopped", f"Nothing is recorded: {how}."
@@ -216,9 +225,13 @@ def _source(facts: Facts) -> Part:
         return Part("source", "", "calm")
     if facts.source == "IB":
         return Part("source", "IB", "calm", "bars of Interactive Brokers")
-    if "SIMULATED" in facts.source.upper():
+    if _is_simulated(facts):
         return Part("source", "built-in gateway: simulated data", "warn", facts.source)
     return Part("source", f"built-in gateway: {facts.source}", "warn", facts.source)
+
+
+def _is_simulated(facts: Facts) -> bool:
+    return "SIMULATED" in facts.source.upper()
 
 
 def _clock(facts: Facts) -> Part:
