@@ -2,6 +2,7 @@ from __future__ import annotations
 
 from datetime import timedelta, timezone
 from decimal import Decimal
+from itertools import product
 from pathlib import Path
 
 import numpy as np
@@ -9,7 +10,7 @@ import pandas as pd
 import pytest
 
 from workbench.errors import InvalidBars
-from workbench.market.bars import COLUMNS, INDEX_DTYPE, SCHEMA, empty_bars, to_frame, to_table
+from workbench.market.bars import COLUMNS, INDEX_DTYPE, SCHEMA, broken_rules, empty_bars, to_frame, to_table
 from workbench.market.timeframes import parse_timeframe
 
 STARTS = pd.DatetimeIndex(
@@ -184,6 +185,33 @@ def test_bars_start_on_the_grid_of_their_timeframe(start: str, timeframe: str, f
     else:
         with pytest.raises(InvalidBars, match=f"row 0 .*not where a {timeframe} bar starts"):
             to_table(frame, parse_timeframe(timeframe))
+
+
+ODD = (np.nan, np.inf, -np.inf, -1.0, 0.0, 9.5, 11.0, 12.5, 1e9, 2e9, 1.8e308)
+DAYS = ("1899-12-31", "2026-11-20", "2026-11-21", "2199-12-31", "2200-01-01", None)
+
+
+def is_refused_if_broken(frame: pd.DataFrame) -> None:
+    if broken_rules(frame, parse_timeframe("5sec")):
+        with pytest.raises(InvalidBars):
+            to_table(frame, parse_timeframe("5sec"))
+    else:
+        assert to_table(frame, parse_timeframe("5sec")).num_rows == len(frame)
+
+
+@pytest.mark.parametrize("column", COLUMNS)
+def test_bars_are_refused_when_some_rule_is_broken_and_only_then(column: str) -> None:
+    for row, value in product(range(4), ODD):
+        frame = bars().assign(average=11.0, bar_count=5.0)
+        frame.iloc[row, list(frame.columns).index(column)] = value
+        is_refused_if_broken(frame)
+        whole = frame.assign(**dict.fromkeys(("open", "high", "low", "close"), value))  # all prices as odd
+        is_refused_if_broken(whole)
+
+
+def test_stamps_are_refused_when_some_rule_is_broken_and_only_then() -> None:
+    for days in product(DAYS, repeat=3):
+        is_refused_if_broken(bars().iloc[:3].set_axis(pd.DatetimeIndex(days, tz="UTC").as_unit("us")))
 
 
 def test_bars_are_not_changed_by_being_checked() -> None:

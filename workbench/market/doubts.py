@@ -60,8 +60,11 @@ def find_doubts(
 
 def outside_hours(stamps: np.ndarray, timeframe: Timeframe, calendar: SessionCalendar) -> np.ndarray:
     """Return which bars start outside of the calendar's sessions. Of years that it does not know, none do."""
+    located = calendar.locate(stamps, timeframe)
+    if located.min(initial=0) >= 0:
+        return np.zeros(len(stamps), dtype=bool)
     known = stamps >= calendar.numbered(0).label_utc.timestamp() * 1e6
-    return known & (calendar.locate(stamps, timeframe) < 0)
+    return np.asarray(known & (located < 0))
 
 
 def usual_range(bars: pa.Table, timeframe: Timeframe) -> np.ndarray:
@@ -108,7 +111,12 @@ def _true_range(bars: pa.Table) -> np.ndarray:
 
 def _is_calm(bars: pa.Table, timeframe: Timeframe) -> bool:
     """Tell whether no bar moves so far that it could stick out, whatever is around; of few bars that is unknown."""
-    return bars.num_rows >= _FEW and bool((_true_range(bars) / _unit(bars, timeframe)).max() < HELD_BACK_FROM)
+    if bars.num_rows < _FEW:
+        return False
+    _, highs, lows, _ = prices_of(bars)
+    if highs.max() / lows.min() - 1 < HELD_BACK_FROM * _LEAST_RANGE * math.cbrt(bars_a_session(timeframe)):
+        return True  # all of them together move less than one may
+    return bool((_true_range(bars) / _unit(bars, timeframe)).max() < HELD_BACK_FROM)
 
 
 def _outside(bars: pa.Table, timeframe: Timeframe, calendar: SessionCalendar | None) -> list[int]:
