@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
-from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from datetime import datetime
 
@@ -84,13 +83,10 @@ class Scores:
 def run_screen(
     rule: Rule, symbols: Sequence[str], windows: WindowsOf, as_of: datetime, top: int | None = None
 ) -> ScreenResult:
-    """Return the ranked list of some symbols as of a moment; `top` rows of it, or all that score.
-
-    `windows` is called in a thread of its own: while one timeframe is judged, the next one is read.
-    """
-    with ThreadPoolExecutor(1) as reader:
-        coming = {name: reader.submit(windows, name, complete_until(as_of, name), rule.bars) for name in rule.plans}
-        judged = {name: judge(plan, coming.pop(name).result()) for name, plan in rule.plans.items()}
+    """Return the ranked list of some symbols as of a moment; `top` rows of it, or all that score."""
+    judged = {
+        name: judge(plan, windows(name, complete_until(as_of, name), rule.bars)) for name, plan in rule.plans.items()
+    }
     return rank(rule, symbols, judged, as_of, top)
 
 

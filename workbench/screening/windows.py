@@ -84,8 +84,10 @@ def newest_bars(window: Window, *, until: int, bars: int) -> Window:
 def find_jumps(window: Window) -> list[tuple[int, int]]:
     """Return the bars that jump from the one before them, as after a split, and whose they are; oldest first."""
     fall = window.columns["close"][:-1] / window.columns["open"][1:]
+    far = np.flatnonzero(~((fall > 1 / JUMP) & (fall < THREE_FOR_TWO * (1 - 2 * NEAR))))
+    fall = fall[far]
     is_split = (fall >= JUMP) | (fall <= 1 / JUMP) | (np.abs(fall / THREE_FOR_TWO - 1) <= NEAR)
-    rows = np.flatnonzero(is_split) + 1
+    rows = far[is_split] + 1
     owners = np.searchsorted(window.bounds, rows, side="right") - 1
     same = rows > window.bounds[owners]  # else it is the first of the next symbol
     return list(zip(rows[same].tolist(), owners[same].tolist(), strict=True))
