@@ -45,7 +45,8 @@ from workbench.store.historical import HistoricalDataManager
 BEGIN, END = datetime(2015, 11, 1, tzinfo=UTC), datetime(2025, 11, 15, tzinfo=UTC)
 DAYS_MANY, SYMBOLS = 730, 500
 SESSIONS = 5
-"""So many days are appended in a row, each on its own: an update of the desk, too, brings one series after another."""
+"""So many days are appended in a row, each on its own, and the newest month is read as often: a desk, too, does such
+small things one after another, and the mean has one that is cold."""
 LONG = "SPY"
 Answer = tuple[int, float]
 """Rows, and the sum of their closes."""
@@ -412,7 +413,8 @@ def run(folder: Path, rounds: int, symbols_count: int, arctic: str | None) -> No
 def measure_round(table: Table, peers: Sequence[Any], week: Sequence[pd.DataFrame], symbols: Sequence[str]) -> None:
     now = week[-1].index[-1].to_pydatetime()
     table.measure("append a day to ten years", peers, *(partial(_append, day) for day in week))
-    table.measure("last 30 days of ten years", peers, lambda peer: peer.read(now - timedelta(days=30), None))
+    month = [lambda peer: peer.read(now - timedelta(days=30), None)] * SESSIONS
+    table.measure("last 30 days of ten years", peers, *month)
     table.measure("all of ten years", peers, lambda peer: peer.read(None, None))
     table.measure("two columns of ten years", peers, lambda peer: peer.read(None, ["close", "volume"]))
     since = END - timedelta(days=60)
