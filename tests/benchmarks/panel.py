@@ -16,7 +16,9 @@ from pathlib import Path
 
 import numpy as np
 
-from tests.benchmarks.store import END, Ours, Seed, bars_between
+from tests.benchmarks.store import END, bars_between
+from tests.benchmarks.store_peers import Ours, Seed
+from tests.benchmarks.store_serving import answer_of
 
 SINCE = END - timedelta(days=60)
 
@@ -50,7 +52,7 @@ def main(count: int = 500) -> None:
             panel()
 
         first, (rows, total) = measured(panel, 1), panel()
-        expected = seed.read_many(symbols, SINCE)
+        expected = answer_of(seed.read_many(symbols, SINCE))
         if (rows, round(total, 3)) != (expected[0], round(expected[1], 3)):
             raise SystemExit(f"the panel has {rows} bars of {total}, the seed {expected}")
         pandas = measured(lambda: seed.read_many(symbols, SINCE), 3)
