@@ -17,10 +17,11 @@ from hypothesis import strategies as st
 from tests.store.test_parts import INFO, part_at, stored, table, write
 from workbench.errors import CorruptPart
 from workbench.market.bars import to_table
+from workbench.market.coverage import Coverage, Interval
 from workbench.store import parts
 from workbench.store.historical import HistoricalDataManager
-from workbench.store.parts import opened, read_info, read_whole, recall
-from workbench.store.recent import Recent, Written
+from workbench.store.parts import ALWAYS, opened, read_bars, read_info, read_whole, recall
+from workbench.store.recent import Decoded, Recent
 
 ANOTHER_PROCESS = """
 import sys, pandas as pd
@@ -29,6 +30,7 @@ store, minute, close = HistoricalDataManager(sys.argv[1]), pd.Timestamp(sys.argv
 bar = dict(open=close, high=close, low=close, close=close, volume=7.0)
 store.save_bars("AAPL", "1min", pd.DataFrame(bar, index=pd.DatetimeIndex([minute]).as_unit("us")))
 """
+PARQUET = parts.pq.ParquetFile
 MINUTES = pd.date_range("2026-11-02 14:30", periods=60, freq="1min", tz="UTC", unit="us")
 
 
@@ -100,9 +102,38 @@ def test_only_so_many_parts_are_remembered_and_no_large_ones(tmp_path: Path) -> 
     content = pa.py_buffer(path.read_bytes())
     places = [tmp_path / f"{number}" for number in range(40)]
     for place in places:
-        recent.note(place, Written(content, some, INFO))
-    recent.note(path, Written(content, pa.concat_tables([table(500)] * 200).combine_chunks(), INFO))
+        recent.note(place, Decoded(content, some, INFO))
+    recent.note(path, Decoded(content, pa.concat_tables([table(500)] * 200).combine_chunks(), INFO))
     with opened(part_at(path)) as file:
         found = [place for place in places if recent.find(place, file)]
         assert recent.find(path, file) is None
     assert found == places[-16:]
+
+
+def test_a_small_part_is_decoded_once_and_read_anew_when_its_bytes_are_others(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    store = HistoricalDataManager(tmp_path)
+    store.save_bars("AAPL", "1min", bars(100.0, 0, 20))
+    monkeypatch.setattr(parts, "_recent", Recent())  # as in a process that has written nothing
+    decoded: list[object] = []
+    monkeypatch.setattr(parts.pq, "ParquetFile", lambda source, **how: decoded.append(source) or PARQUET(source, **how))
+    first = store.load_bars("AAPL", "1min")
+    some = store.load_bars("AAPL", "1min", MINUTES[5], MINUTES[9], ["volume", "open"])
+    assert len(decoded) == 1
+    pd.testing.assert_frame_equal(some, first.iloc[5:9][["volume", "open"]])
+    subprocess.run([sys.executable, "-c", ANOTHER_PROCESS, str(tmp_path), str(MINUTES[5]), "100.01"], check=True)
+    assert store.load_bars("AAPL", "1min")["close"].iloc[5] == 100.01
+    assert len(decoded) == 2
+
+
+def test_bars_that_are_lost_are_refused_from_memory_too(tmp_path: Path) -> None:
+    path = tmp_path / "AAPL" / "1min.parquet" / "2026-11.parquet"
+    lost = Interval(MINUTES[10].to_pydatetime(), MINUTES[20].to_pydatetime())
+    write(path, table(30).slice(0, 5), replace(INFO, lost=Coverage([lost])))
+    part = part_at(path)
+    for _ in range(2):
+        with opened(part) as file, pytest.raises(CorruptPart, match="were set aside"):
+            read_bars(part, file, ["close"], lost.begin, lost.end)
+    with opened(part) as file:
+        assert read_bars(part, file, ["close"], lost.end, ALWAYS[1]).column_names == ["timestamp", "close"]

@@ -27,7 +27,7 @@ from workbench.market.coverage import Coverage, Interval
 from workbench.store.files import make_folder, written
 from workbench.store.footer import KEY, NewerSchema, PartInfo, format_footer, parse_footer
 from workbench.store.layout import part_name
-from workbench.store.recent import Recent, Written
+from workbench.store.recent import SMALL, Decoded, Recent
 
 ALWAYS = (datetime.min.replace(tzinfo=UTC), datetime.max.replace(tzinfo=UTC))
 _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
@@ -110,13 +110,19 @@ def _found_again(part: Part) -> Part | None:
 
 
 @contextmanager
-def _parsed(part: Part, file: pa.NativeFile) -> Iterator[pq.ParquetFile]:
-    """Give a part's file as parquet with our columns. Raises `CorruptPart`."""
+def _parsed(part: Part, source: pa.NativeFile | pa.Buffer) -> Iterator[pq.ParquetFile]:
+    """Give a part's file as parquet with our columns. Raises `CorruptPart`, `StoreError`."""
+    with _named(part), pq.ParquetFile(source, page_checksum_verification=True) as parquet:
+        if not parquet.schema_arrow.equals(SCHEMA):
+            raise CorruptPart(part.path, f"its columns are {', '.join(map(str, parquet.schema_arrow))}")
+        yield parquet
+
+
+@contextmanager
+def _named(part: Part) -> Iterator[None]:
+    """Say of a part that it is corrupt, or that the system refused, when reading it fails."""
     try:
-        with pq.ParquetFile(file, page_checksum_verification=True) as parquet:
-            if not parquet.schema_arrow.equals(SCHEMA):
-                raise CorruptPart(part.path, f"its columns are {', '.join(map(str, parquet.schema_arrow))}")
-            yield parquet
+        yield
     except (pa.ArrowException, OSError) as error:
         number = error.errno if isinstance(error, OSError) else None
         if number not in (None, errno.EIO):
@@ -145,6 +151,10 @@ def read_bars(part: Part, file: pa.NativeFile, columns: Sequence[str], begin: da
 
     Raises `CorruptPart` when the file is not a whole part, or when it misses bars of that time that it once had.
     """
+    known = _decoded(part, file)
+    if known is not None:
+        refuse_lost(part, known.info, begin, end)
+        return between(known.table.select([TIMESTAMP, *columns]), begin, end)
     with _parsed(part, file) as parquet:
         refuse_lost(part, _info(part, parquet, edges=False), begin, end)
         return _rows(parquet, columns, begin, end)
@@ -172,10 +182,24 @@ def verify(part: Part) -> None:
 
 
 def recall(part: Part) -> pa.Table:
-    """Return all that a part holds, from memory when this process wrote these very bytes. Raises as `read_whole`."""
+    """Return all that a part holds, from memory when these very bytes are known. Raises as `read_whole`."""
     with opened(part) as file:
-        known = _recent.find(part.path, file)
+        known = _decoded(part, file)
     return read_whole(part) if known is None else known.table
+
+
+def _decoded(part: Part, file: pa.NativeFile) -> Decoded | None:
+    """Return what an opened part holds, from memory when these very bytes are known; None when it is not small."""
+    if part.bytes > SMALL:
+        return None
+    with _named(part):
+        known = _recent.find(part.path, file)
+        if known is None:
+            content = file.read_buffer()
+            with _parsed(part, content) as parquet:
+                known = Decoded(content, _rows(parquet, COLUMNS, *ALWAYS), _info(part, parquet, edges=True))
+            _recent.note(part.path, known)
+    return known
 
 
 def _rows(parquet: pq.ParquetFile, columns: Sequence[str], begin: datetime, end: datetime) -> pa.Table:
@@ -237,7 +261,7 @@ def write_part(path: Path, table: pa.Table, info: PartInfo) -> Path:
             f"{path} could not be written ({error}). What is stored is whole. Check the disk and the folder, then "
             "save again"
         ) from error
-    _recent.note(path, Written(content, table, _with_edges(info, table)))
+    _recent.note(path, Decoded(content, table, _with_edges(info, table)))
     return temporary
 
 

@@ -1,4 +1,4 @@
-"""The small parts that this process wrote last, decoded: adding a day to a month reads that month for nothing.
+"""The small parts that this process wrote or read last, decoded: the newest month is read again for nothing.
 
 A part is taken for one of them only when its file holds the very same bytes, which are read and compared each time: no
 clock and no inode is trusted, and what another process writes is seen at once.
@@ -15,12 +15,14 @@ import pyarrow as pa
 
 from workbench.store.footer import PartInfo
 
+SMALL = 1 << 20
+"""No file with more bytes is kept."""
 _MOST, _BYTES = 16, 4 << 20
 
 
 @dataclass(frozen=True, slots=True)
-class Written:
-    """What was written: the file's bytes, the bars in it, and what its footer tells."""
+class Decoded:
+    """What a part holds: the file's bytes, the bars in it, and what its footer tells."""
 
     content: pa.Buffer
     table: pa.Table
@@ -31,21 +33,21 @@ class Recent:
     """The newest parts by their places, a bounded number of them."""
 
     def __init__(self) -> None:
-        self._parts: OrderedDict[Path, Written] = OrderedDict()
+        self._parts: OrderedDict[Path, Decoded] = OrderedDict()
         self._lock = Lock()
 
-    def note(self, path: Path, written: Written) -> None:
-        """Keep what was written, unless it is large or a view into something large."""
-        if written.table.get_total_buffer_size() > _BYTES:
+    def note(self, path: Path, decoded: Decoded) -> None:
+        """Keep what the file at `path` holds, unless it is large or a view into something large."""
+        if decoded.content.size > SMALL or decoded.table.get_total_buffer_size() > _BYTES:
             return
         with self._lock:
-            self._parts[path] = written
+            self._parts[path] = decoded
             self._parts.move_to_end(path)
             if len(self._parts) > _MOST:
                 self._parts.popitem(last=False)
 
-    def find(self, path: Path, file: pa.NativeFile) -> Written | None:
-        """Return what was written into this open file at `path`, if it holds just that. The file's place is kept."""
+    def find(self, path: Path, file: pa.NativeFile) -> Decoded | None:
+        """Return what was kept of `path`, if this open file holds just those bytes. The file's place is kept."""
         with self._lock:
             known = self._parts.get(path)
         if known is None or file.size() != known.content.size:
