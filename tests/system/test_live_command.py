@@ -44,3 +44,16 @@ def is_without_gaps(journal: LiveJournal, symbol: str) -> bool:
     index = journal.load(symbol).index
     opened = pd.Timestamp(at("2026-11-20T09:30:00"), unit="s", tz="UTC")
     return bool(index[0] == opened and (index[1:] - index[:-1] == pd.Timedelta(seconds=5)).all())
+
+
+def test_a_recording_of_nothing_but_unknown_symbols_fails_and_names_them(tmp_path: Path) -> None:
+    start = at(MORNING)
+    with (
+        running(SimulatedTape(1, start=int(start)), GatewayClock(start, SPEED)) as gateway,
+        recording(tmp_path, gateway.port, "NOSUCH", speed=SPEED) as command,
+    ):
+        told, errors = command.communicate(timeout=60)
+    assert command.returncode == 1
+    assert "NOSUCH" in errors
+    assert "workbench universe list" in errors
+    assert "Traceback" not in told + errors
