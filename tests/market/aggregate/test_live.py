@@ -368,7 +368,9 @@ def test_a_session_is_not_made_anew_of_bars_that_are_not_in_order_or_cannot_be()
     feed(aggregator, "AAPL", bars)
     before = aggregator.get_bars("AAPL", "1min")
 
-    for bad in (bars.iloc[::-1], bars.iloc[[0, 1, 1, 2]], bars.assign(low=bars["high"] + 1), bars.assign(close=nan)):
+    off_grid = bars.set_axis(bars.index + pd.Timedelta(seconds=1))
+    unsorted, repeated = bars.iloc[::-1], bars.iloc[[0, 1, 1, 2]]
+    for bad in (unsorted, repeated, off_grid, bars.assign(low=bars["high"] + 1), bars.assign(close=nan)):
         with pytest.raises(InvalidBars, match="not in order, or some of them cannot be"):
             aggregator.rebuild("AAPL", bad, LATER)
 
