@@ -22,9 +22,10 @@ import subprocess
 import tempfile
 import time
 from collections import defaultdict
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Iterator
 from datetime import UTC, datetime
 from pathlib import Path
+from typing import TypeVar
 
 import numpy as np
 import numpy.typing as npt
@@ -44,6 +45,7 @@ QUIET = 0.1
 PATIENCE_S = 600
 Floats = npt.NDArray[np.float64]
 Work = Callable[[], object]
+_Tick = TypeVar("_Tick")
 
 
 class SpecificationAggregator:
@@ -129,8 +131,8 @@ def columns(symbols: int, ticks: int) -> dict[str, Floats]:
     }
 
 
-def timed(feed: Callable[[object], object], ticks: Iterable[object]) -> Floats:
-    """Return the seconds that each tick takes."""
+def timed(feed: Callable[[_Tick], object], ticks: Iterable[_Tick]) -> Floats:
+    """Return the seconds that each tick takes; not those in which it is made."""
     gc.collect()
     took = []
     for tick in ticks:
@@ -140,51 +142,52 @@ def timed(feed: Callable[[object], object], ticks: Iterable[object]) -> Floats:
     return np.array(took)
 
 
+def live_bars(values: dict[str, Floats]) -> Iterator[list[LiveBar]]:
+    """Give the ticks, each made when it is asked for, as bars are that have just arrived."""
+    names = [f"S{number}" for number in range(values["open"].shape[1])]
+    for number in range(len(values["open"])):
+        rows = zip(*(values[column][number].tolist() for column in COLUMNS), strict=True)
+        yield [LiveBar(name, OPENS + STEP_S * number, *row) for name, row in zip(names, rows, strict=True)]
+
+
 def ours(values: dict[str, Floats]) -> tuple[Floats, list[float]]:
     """Return the seconds of each tick, the clock's passing included; and what minutes we made: how many, of what."""
-    width = values["open"].shape[1]
-    names = [f"S{number}" for number in range(width)]
-    ticks = [
-        [
-            LiveBar(name, OPENS + STEP_S * number, *row)
-            for name, *row in zip(names, *(values[column][number].tolist() for column in COLUMNS), strict=True)
-        ]
-        for number in range(len(values["open"]))
-    ]
     aggregator, minutes = RealtimeBarAggregator(), [0.0, 0.0]
 
-    def feed(tick: object) -> None:
-        assert isinstance(tick, list)
+    def feed(tick: list[LiveBar]) -> None:
         aggregator.add_all(tick)
         aggregator.advance(tick[0].timestamp + STEP_S + 1)
 
-    took = timed(feed, ticks)
+    took = timed(feed, live_bars(values))
     again = RealtimeBarAggregator()
-    for tick in ticks:
+    for tick in live_bars(values):
         for bar in again.add_all(tick):
             if bar.timeframe == "1min":
                 minutes = [minutes[0] + 1, minutes[1] + bar.volume]
     return took, minutes
 
 
-def specification(kind: type[SpecificationAggregator], values: dict[str, Floats]) -> Floats:
-    """Return the seconds that each tick takes the specification's class, or one in its way."""
-    width = values["open"].shape[1]
+def plain_bars(values: dict[str, Floats]) -> Iterator[list[tuple[str, dict[str, object]]]]:
+    """Give the same ticks as the specification's class takes them."""
     fields = ("open", "high", "low", "close", "volume")
-    ticks = []
     for number in range(len(values["open"])):
         moment = datetime.fromtimestamp(OPENS + STEP_S * number, UTC)
         rows = zip(*(values[column][number].tolist() for column in fields), strict=True)
-        bars = [{"timestamp": moment, **dict(zip(fields, row, strict=True))} for row in rows]
-        ticks.append([(f"S{place}", bar) for place, bar in zip(range(width), bars, strict=True)])
+        yield [
+            (f"S{place}", {"timestamp": moment, **dict(zip(fields, row, strict=True))})
+            for place, row in enumerate(rows)
+        ]
+
+
+def specification(kind: type[SpecificationAggregator], values: dict[str, Floats]) -> Floats:
+    """Return the seconds that each tick takes the specification's class, or one in its way."""
     aggregator = kind()
 
-    def feed(tick: object) -> None:
-        assert isinstance(tick, list)
+    def feed(tick: list[tuple[str, dict[str, object]]]) -> None:
         for symbol, bar in tick:
             aggregator.add_bar(symbol, bar)
 
-    return timed(feed, ticks)
+    return timed(feed, plain_bars(values))
 
 
 def nautilus(python: str, values: dict[str, Floats]) -> tuple[Floats, list[float]] | None:

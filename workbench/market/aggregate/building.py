@@ -28,7 +28,8 @@ from workbench.market.aggregate.parts import (
     Floats,
     Numbers,
     Parts,
-    averages,
+    averages_of,
+    every,
     from_five_seconds,
     grown,
     joined,
@@ -69,7 +70,7 @@ class Builder:
         # Nothing that starts at the floor or before is added; what starts when it is due follows without a hole.
         self._next_end = inf
         """No forming bar ends earlier."""
-        self._tick: tuple[tuple[str, ...], Numbers] = ((), np.zeros(0, dtype=np.int64))
+        self._tick: tuple[tuple[str, ...], Numbers, Numbers | slice] = ((), np.zeros(0, dtype=np.int64), slice(0))
 
     def add(
         self,
@@ -131,33 +132,38 @@ class Builder:
 
     def _add_tick(self, tick: Sequence[tuple[Any, ...]], done: list[ProvisionalBar]) -> bool:
         """Add bars of one instant, given as columns; return whether that was possible at once, else nothing is done."""
-        symbols, stamp, columns = tick[0], tick[1][0], tick[2:]
-        places = self._places_of(symbols)
-        if places is None or (self._due[places] != stamp).any() or not self._clock.move(stamp):
+        symbols, stamps, opens, highs, lows, closes, volumes, averages, counts = tick
+        stamp = stamps[0]
+        if not self._knows(symbols):
             return False
-        form = f"{len(symbols)}d"
-        values = np.frombuffer(b"".join([pack(form, *column) for column in columns])).reshape(-1, len(symbols))
+        _, places, span = self._tick
+        if not every(self._due[span] == stamp) or not self._clock.move(stamp):
+            return False
+        numbers = pack(f"{7 * len(symbols)}d", *opens, *highs, *lows, *closes, *volumes, *averages, *counts)
+        values = np.frombuffer(numbers).reshape(7, -1)
         if stamp % STEP_S or not can_be(values):
             return False
         minute_end = self._minutes.ends[places[0]]
         if stamp >= minute_end:
             self._open(places, stamp)
             minute_end = self._minutes.ends[places[0]]
-        self._minutes.add(places, values)
-        self._floor[places] = stamp
-        self._due[places] = stamp + STEP_S
+        self._minutes.add(span, values)
+        self._floor[span] = stamp
+        self._due[span] = stamp + STEP_S
         if stamp + STEP_S == minute_end:
             self._close(places, 0, done)
         return True
 
-    def _places_of(self, symbols: tuple[str, ...]) -> Numbers | None:
-        """Return the places of symbols; None when one is unknown or there twice. The last answer is kept."""
+    def _knows(self, symbols: tuple[str, ...]) -> bool:
+        """Tell whether symbols have a place each, and keep these, of neighbours as a slice: that is indexed sooner."""
         if symbols != self._tick[0]:
             found = [self._places[symbol] for symbol in symbols if symbol in self._places]
             if len(set(found)) < len(symbols):
-                return None
-            self._tick = symbols, np.array(found)
-        return self._tick[1]
+                return False
+            is_run = found == list(range(found[0], found[0] + len(found)))
+            places = np.array(found)
+            self._tick = symbols, places, slice(found[0], found[-1] + 1) if is_run else places
+        return True
 
     def advance(self, now: float) -> list[ProvisionalBar]:
         """Return the bars that are complete because the clock (epoch seconds) has passed their end and the grace."""
@@ -255,7 +261,7 @@ def as_rows(bars: Floats, stamps: Numbers, lengths: Numbers) -> Floats:
     """Return bars, given their stamps and lengths in seconds, as rows: start, columns, received, expected."""
     rows = np.empty((len(stamps), WIDTH))
     rows[:, 0], rows[:, 1:6] = stamps, bars[OPEN : VOLUME + 1].T
-    rows[:, 6], rows[:, 7], rows[:, 8], rows[:, 9] = averages(bars), bars[COUNT], bars[RECEIVED], lengths // STEP_S
+    rows[:, 6], rows[:, 7], rows[:, 8], rows[:, 9] = averages_of(bars), bars[COUNT], bars[RECEIVED], lengths // STEP_S
     return rows
 
 
@@ -269,4 +275,4 @@ def tell(names: Iterable[str], level: int, rows: Floats) -> list[ProvisionalBar]
 def can_be(values: Floats) -> bool:
     """Return whether all five-second bars, a column each, can be; what is not a number cannot."""
     in_order = values.take(_LESS, axis=0) <= values.take(_MORE, axis=0)
-    return bool(in_order.all() and np.minimum.reduce(values[2]) > 0 and values[1:5:3].max() < inf)
+    return bool(every(in_order.ravel()) and np.minimum.reduce(values[2]) > 0 and values[1:5:3].max() < inf)

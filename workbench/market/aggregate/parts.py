@@ -46,13 +46,13 @@ class Parts:
         """Begin new bars, of which nothing has come."""
         self.begins[places], self.ends[places], self.held[places] = begin, end, 0
 
-    def add(self, places: Numbers, parts: Floats) -> None:
+    def add(self, places: Numbers | slice, parts: Floats) -> None:
         """Add a part to the bar of each place; a column each."""
         slots = self.held[places]
-        if (slots == slots[0]).all():  # a third of the time
+        if every(slots == slots[0]):  # a third of the time
             self._values[slots[0]][:, places] = parts
         else:
-            self._values[slots, :, places] = parts.T
+            self._values[slots, :, np.arange(len(self.held))[places]] = parts.T
         self.held[places] = slots + 1
 
     def add_one(self, place: int, part: Sequence[float] | Floats) -> None:
@@ -132,11 +132,16 @@ def _summed(parts: Floats) -> Floats:
     return total
 
 
-def averages(bar: Floats) -> Floats:
+def averages_of(bar: Floats) -> Floats:
     """Return the volume-weighted prices; without volume the means of the averages of what counts."""
     with np.errstate(invalid="ignore", divide="ignore"):
         average: Floats = np.where(bar[VOLUME] > 0, bar[WEIGHTED] / bar[VOLUME], bar[PLAIN] / bar[PLAINS])
     return average
+
+
+def every(flags: Flags) -> bool:
+    """Tell whether all of a row of flags are true: `all` takes some steps more."""
+    return bool(np.logical_and.reduce(flags))
 
 
 def grown(array: npt.NDArray[_Number], places: int, axis: int = 0) -> npt.NDArray[_Number]:
