@@ -8,7 +8,7 @@ not; the disk is synced before each step, for otherwise who syncs would wait for
 written. Ours go through the store's public face: validation, lock and checksums are in their times (of
 many symbols the checksums are verified when a process reads a part for the first time, which is in the warm-up).
 
-Read the ratios, not the times: they are of medians over rounds in which the order rotates.
+Read the ratios, not the times: they are of medians over all rounds, in which the order rotates.
 """
 
 from __future__ import annotations
@@ -38,7 +38,7 @@ BEGIN, END = datetime(2015, 11, 1, tzinfo=UTC), datetime(2025, 11, 15, tzinfo=UT
 DAYS_MANY, SYMBOLS = 730, 500
 SESSIONS = 5
 """So many days are appended in a row, each on its own, and the newest month is read as often: a desk, too, does such
-small things one after another, and the mean has one that is cold."""
+small things one after another. The first of them is cold."""
 Answer = tuple[int, float]
 """Rows, and the sum of their closes."""
 _ROOT = Path(__file__).parents[2]
@@ -104,13 +104,13 @@ class Table:
     took: dict[str, dict[str, list[float]]] = field(default_factory=dict)
 
     def measure(self, operation: str, peers: Sequence[Peer], *questions: Sequence[object]) -> None:
-        """Let each peer do it, once or several times in a row, and take the mean; all must answer the same."""
+        """Let each peer do it, once or several times in a row; all must answer the same."""
         answers = {}
         for peer in peers:
             os.sync()
             took, given = zip(*(peer.ask(*question) for question in questions), strict=True)
             answers[peer.name] = given[-1]
-            self.took.setdefault(operation, {}).setdefault(peer.name, []).append(statistics.fmean(took))
+            self.took.setdefault(operation, {}).setdefault(peer.name, []).extend(took)
         rows, closes = answers[peers[0].name]
         for name, (others_rows, others_closes) in answers.items():
             if others_rows != rows or abs(others_closes - closes) > 1e-6 * max(1.0, abs(closes)):

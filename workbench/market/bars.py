@@ -98,8 +98,8 @@ def to_table(bars: pd.DataFrame, timeframe: Timeframe | None = None) -> pa.Table
     rules = () if _is_plainly_sound(stamps, values) else _rules(stamps, values)
     for rule in (*rules, *_grid_rules(index, stamps, timeframe)):
         _refuse_first(rule, bars)
-    arrays = [pa.array(stamps).view(STAMP_TYPE)]
-    for name in COLUMNS:
+    arrays = [pa.array(stamps).view(STAMP_TYPE), *(pa.array(values[name]) for name in REQUIRED)]
+    for name in OPTIONAL:
         column = values.get(name)
         arrays.append(pa.nulls(len(bars), pa.float64()) if column is None else pa.array(column, from_pandas=True))
     return pa.Table.from_arrays(arrays, schema=SCHEMA)
