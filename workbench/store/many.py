@@ -8,19 +8,18 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from datetime import datetime
+from typing import Literal
 
 import numpy as np
 import polars as pl
 import pyarrow as pa
 
 from workbench.market.bars import SCHEMA, TIMESTAMP
-from workbench.store.parts import Part, PartChanged, read_info, refuse_lost, verify
+from workbench.store.parts import ALWAYS, Part, PartChanged, read_info, refuse_lost, verify
 from workbench.store.series import Series
 
 _SYMBOL = "symbol"
 _SCHEMA = pl.DataFrame(SCHEMA.empty_table()).schema
-_LONG = 1 << 20
-"""Of a part with more bytes only the row groups are read that are asked for; of a smaller one to look costs more."""
 
 
 def scan(series: Mapping[str, Series]) -> pl.LazyFrame | None:
@@ -57,30 +56,32 @@ def _whole_parts(series: Series, begin: datetime, end: datetime) -> list[Part]:
 
 
 def _read(parts: Mapping[str, Sequence[Part]], begin: datetime, end: datetime, columns: Sequence[str]) -> pl.DataFrame:
-    inside = pl.col(TIMESTAMP).is_between(begin, end, closed="left")
-    files = _files(parts).select(_SYMBOL, TIMESTAMP, *columns)
-    is_long = any(part.bytes > _LONG for some in parts.values() for part in some)
-    frame = (files.filter(inside) if is_long else files).collect()
-    if not frame.select(inside.all()).item():
-        frame = frame.filter(inside)
+    if (begin, end) == ALWAYS:
+        rows = _files(parts, "none")
+    else:
+        rows = _files(parts, "prefiltered").filter(pl.col(TIMESTAMP).is_between(begin, end, closed="left"))
+    frame = rows.select(_SYMBOL, TIMESTAMP, *columns).collect()
     owners = _owners(parts)
     runs = (
         frame[_SYMBOL].rle().struct.unnest()
     )  # a name for each run of rows: naming row by row takes as long as reading
     names = pl.Series(_SYMBOL, [owners[path] for path in runs["value"]], pl.String)
-    rows = np.repeat(np.arange(len(names)), runs["len"].to_numpy())
-    return frame.with_columns(names.gather(rows))
+    places = np.repeat(np.arange(len(names)), runs["len"].to_numpy())
+    return frame.with_columns(names.gather(places))
 
 
 def _scan(parts: Mapping[str, Sequence[Part]]) -> pl.LazyFrame:
     owned = pl.col(_SYMBOL).replace_strict(_owners(parts), return_dtype=pl.String)
-    return _files(parts).with_columns(owned)
+    return _files(parts, "none").with_columns(owned)
 
 
-def _files(parts: Mapping[str, Sequence[Part]]) -> pl.LazyFrame:
-    """Return the rows of parts in their order, with the file as `symbol`."""
+def _files(parts: Mapping[str, Sequence[Part]], parallel: Literal["none", "prefiltered"]) -> pl.LazyFrame:
+    """Return the rows of parts in their order, with the file as `symbol`.
+
+    `prefiltered` reads the column first by which rows are chosen, and of the others these rows.
+    """
     return pl.scan_parquet(
-        list(_owners(parts)), glob=False, include_file_paths=_SYMBOL, hive_partitioning=False, parallel="none",
+        list(_owners(parts)), glob=False, include_file_paths=_SYMBOL, hive_partitioning=False, parallel=parallel,
         schema=_SCHEMA,
     )  # fmt: skip
 
