@@ -36,9 +36,9 @@ from workbench.market.timeframes import TIMEFRAMES
 
 BEGIN, END = datetime(2015, 11, 1, tzinfo=UTC), datetime(2025, 11, 15, tzinfo=UTC)
 DAYS_MANY, SYMBOLS = 730, 500
-SESSIONS = 5
-"""So many days are appended in a row, each on its own, and the newest month is read as often: a desk, too, does such
-small things one after another. The first of them is cold."""
+SESSIONS = 10
+"""So many days are appended in a row, each on its own, and the newest month is read as often. A desk, too, does such small
+things in long rows, as when a session is saved; the first few are cold, for the others have had the machine meanwhile."""
 Answer = tuple[int, float]
 """Rows, and the sum of their closes."""
 _ROOT = Path(__file__).parents[2]
@@ -176,7 +176,7 @@ def all_peers(folder: Path, arctic: str | None) -> Iterator[list[Peer]]:
 
 def run(folder: Path, rounds: int, symbols_count: int, arctic: str | None) -> None:
     symbols = [f"S{number:03}" for number in range(symbols_count)]
-    whole = bars_between(BEGIN, END + timedelta(days=8 * (rounds + 2)), 1, 1)
+    whole = bars_between(BEGIN, END + timedelta(days=16 * (rounds + 2)), 1, 1)
     past, future = whole[whole.index < END], whole[whole.index >= END]
     days = [day for _, day in future.groupby(future.index.date)][: SESSIONS * (rounds + 1)]
     with all_peers(folder, arctic) as peers:
@@ -242,7 +242,7 @@ def measure_round(
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--arctic", metavar="PYTHON", help="a Python that has arcticdb")
-    parser.add_argument("--rounds", type=int, default=15)
+    parser.add_argument("--rounds", type=int, default=10)
     parser.add_argument("--symbols", type=int, default=SYMBOLS)
     parser.add_argument("--folder", help="where to put the files; else a temporary folder")
     options = parser.parse_args()
