@@ -181,6 +181,9 @@ def _doubtful(facts: Facts) -> list[str]:
         found.append(f"{facts.unfilled} gaps could not be filled; `workbench save-session` tries again at the end.")
     if facts.history.startswith("history NOT"):
         found.append(f"{facts.history}.")
+    if facts.holes and not facts.unfilled:
+        how = "; they are fetched from history." if facts.recording else "."
+        found.append(f"{facts.holes:,} five-second bars of the session are missing{how}")
     return found
 
 
