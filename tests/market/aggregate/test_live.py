@@ -14,7 +14,8 @@ from pandas.testing import assert_frame_equal
 
 from workbench.errors import InvalidBars, UnknownTimeframe
 from workbench.market.aggregate import LateBar, ProvisionalBar, RealtimeBarAggregator
-from workbench.market.aggregate.batch import aggregate_bars, aggregate_columns, columns_of
+from workbench.market.aggregate import batch as whole_columns
+from workbench.market.aggregate.batch import aggregate_bars, aggregate_frames
 from workbench.market.aggregate.levels import LEVELS
 from workbench.market.bars import COLUMNS
 from workbench.market.sessions import session_calendar
@@ -311,17 +312,36 @@ def test_bars_outside_the_sessions_hours_belong_to_no_bar() -> None:
     assert aggregator.get_bars("AAPL", "1min").empty
 
 
-def test_columns_outside_the_sessions_hours_give_no_bars_and_symbols_are_kept_apart() -> None:
-    days = [five_seconds(FULL_DAY, seed=seed, quiet=quiet, missing=0.2) for seed, quiet in enumerate((0, 0.3, 1) * 3)]
+@pytest.mark.parametrize("block", [1, 10_000, 120_000])
+@pytest.mark.parametrize("missing", [0.0, 0.2])
+def test_frames_of_many_symbols_are_aggregated_as_each_alone_and_left_as_they_are(
+    missing: float, block: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(whole_columns, "_BLOCK", block)
+    quiets = (0, 0.3, 1) * 3
+    days = [five_seconds(FULL_DAY, seed=seed, quiet=quiet, missing=missing) for seed, quiet in enumerate(quiets)]
     evening = days[0].set_axis(days[0].index + pd.Timedelta(hours=12))
-    assert [len(bars) for _, bars in aggregate_columns(columns_of([evening]), list(LEVELS))] == [0] * len(LEVELS)
+    frames = [evening.iloc[:9], *days, evening] if missing else days
+    before = [frame.copy() for frame in frames]
 
-    for timeframe, made in aggregate_columns(columns_of([evening.iloc[:9], *days, evening]), list(LEVELS)):
-        for number, day in enumerate(days):
-            alone, mine = aggregate_bars(day, timeframe.name), made.symbol == number + 1
+    for timeframe, made in aggregate_frames(frames, list(LEVELS)):
+        for number, frame in enumerate(frames):
+            alone, mine = aggregate_bars(frame, timeframe.name), made.symbol == number
             for name in ("open", "high", "low", "close", "volume", "average", "received"):
                 np.testing.assert_array_equal(getattr(made, name)[mine], alone[name])
-        assert set(made.symbol.tolist()) == set(range(1, 1 + len(days)))
+            if timeframe.name == "1day":
+                straight = next(bars for _, bars in aggregate_frames([frame], [timeframe]))
+                np.testing.assert_array_equal(straight.close, made.close[mine])
+    for frame, old in zip(frames, before, strict=True):
+        assert_frame_equal(frame, old)
+
+
+def test_frames_without_bars_in_the_session_give_none() -> None:
+    day = five_seconds(FULL_DAY)
+    evening = day.set_axis(day.index + pd.Timedelta(hours=12))
+
+    for frames in ([], [day.iloc[:0]], [evening], [day.iloc[:0], evening]):
+        assert [len(bars) for _, bars in aggregate_frames(frames, list(LEVELS))] == [0] * len(LEVELS)
 
 
 def test_before_and_after_hours_have_bars_when_they_are_asked_for() -> None:

@@ -5,36 +5,37 @@ It follows the rules of the bar-by-bar aggregator and shares no code of it, so t
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import dataclass, fields
 from datetime import datetime
-from itertools import pairwise
+from itertools import pairwise, zip_longest
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 import pandas as pd
 
 from workbench.market.aggregate.grid import Grid, Seconds
-from workbench.market.bars import COLUMNS, TIMESTAMP
+from workbench.market.bars import COLUMNS, TIMESTAMP, empty_bars
 from workbench.market.timeframes import TIMEFRAMES, Timeframe, parse_timeframe
 
-_BLOCK = 10_000
-"""Bars that are reduced together, or one symbol's."""
+_BLOCK = 120_000
+"""Bars that are reduced together, or one symbol's: so many fit into the processor's cache."""
+_NAMES = list(COLUMNS)
 _A_SECOND = {"s": 1, "ms": 1_000, "us": 1_000_000, "ns": 1_000_000_000}
 
 Floats = npt.NDArray[np.float64]
+Places = npt.NDArray[np.intp]
 
 
 @dataclass(frozen=True, slots=True)
-class BarColumns:
-    """Bars of one timeframe: by symbol (a number), then by start in epoch seconds.
+class Numbers:
+    """What is known of bars, a column each.
 
-    `received` says how many of the bars that they were made of are in each. A daily bar starts at its session's open:
-    its label is a matter of how it is shown.
+    `received` says how many of the bars that they were made of are in each, `plains` how many of them `plain` is the
+    sum of the averages of; bars that were made of none have neither.
     """
 
-    symbol: Seconds
-    start: Seconds
     open: Floats
     high: Floats
     low: Floats
@@ -42,44 +43,69 @@ class BarColumns:
     volume: Floats
     weighted: Floats
     plain: Floats
-    plains: Floats
+    plains: Floats | None
     count: Floats
-    received: Seconds
+    received: Seconds | None
 
     def __len__(self) -> int:
-        return len(self.start)
+        return len(self.open)
 
     @property
     def average(self) -> Floats:
         """The volume-weighted price; without volume the mean of the averages of what counts."""
         with np.errstate(invalid="ignore", divide="ignore"):
-            return np.where(self.volume > 0, self.weighted / self.volume, self.plain / self.plains)
+            plain = self.plain if self.plains is None else self.plain / self.plains
+            return np.where(self.volume > 0, self.weighted / self.volume, plain)
 
 
-def columns_of(frames: Sequence[pd.DataFrame]) -> BarColumns:
-    """Return frames of bars, one a symbol, as columns."""
-    open_, high, low, close, traded, average, count = np.concatenate([_table(frame) for frame in frames], axis=1)
-    volume = np.maximum(traded, 0)
-    return BarColumns(
-        symbol=np.repeat(np.arange(len(frames)), [len(frame) for frame in frames]),
-        start=np.concatenate([_starts(frame.index) for frame in frames]),
-        open=open_,
-        high=high,
-        low=low,
-        close=close,
-        volume=volume,
-        weighted=np.where(volume > 0, volume * average, 0.0),
-        plain=average,
-        plains=np.broadcast_to(1.0, len(open_)),
-        count=np.where(count >= 0, count, np.nan),
-        received=np.broadcast_to(1, len(open_)),
-    )
+@dataclass(frozen=True, slots=True)
+class BarColumns(Numbers):
+    """Bars of one timeframe: by symbol (a number), then by start in epoch seconds.
+
+    A daily bar starts at its session's open: its label is a matter of how it is shown.
+    """
+
+    symbol: Seconds
+    start: Seconds
+
+
+_FIELDS = [field.name for field in fields(BarColumns)]
+_Block = tuple[Numbers, Places, Seconds, Seconds]
+"""Bars; of the longer ones that they make, the place of the first of each, their symbols and their starts."""
+
+
+def columns_of(frames: Sequence[pd.DataFrame], first: int = 0) -> BarColumns:
+    """Return frames of bars, one a symbol, as columns; symbols are numbered from `first`."""
+    symbols = np.repeat(np.arange(first, first + len(frames)), [len(frame) for frame in frames])
+    starts = np.concatenate([_starts(frame.index) for frame in frames])
+    return BarColumns(**_numbers(frames, _room(len(starts))), symbol=symbols, start=starts)
+
+
+def _room(rows: int) -> Floats:
+    return np.empty((len(COLUMNS) + 2, rows))
+
+
+def _numbers(frames: Sequence[pd.DataFrame], room: Floats) -> dict[str, Any]:
+    """Return what `Numbers` are of frames, one after the other, in a room that has room for them."""
+    columns, volume, weighted = room[:-2], room[-2], room[-1]
+    np.concatenate([_table(frame) for frame in frames], axis=1, out=columns)
+    open_, high, low, close, traded, average, count = columns
+    np.maximum(traded, 0, out=volume)
+    np.multiply(volume, average, out=weighted)
+    if np.isnan(weighted).any():
+        weighted[volume == 0] = 0.0
+    if not (count >= 0).all():
+        count[count < 0] = np.nan
+    return {
+        "open": open_, "high": high, "low": low, "close": close, "volume": volume, "weighted": weighted,
+        "plain": average, "plains": None, "count": count, "received": None,
+    }  # fmt: skip
 
 
 def _table(frame: pd.DataFrame) -> Floats:
     """Return the columns of bars, a row each; of most frames that is no copy."""
-    if tuple(frame.columns) != COLUMNS:
-        frame = frame.reindex(columns=list(COLUMNS))
+    if frame.columns.tolist() != _NAMES:
+        frame = frame.reindex(columns=_NAMES)
     return frame.to_numpy(dtype=np.float64).T
 
 
@@ -88,20 +114,63 @@ def _starts(index: pd.Index) -> Seconds:
     return index.asi8 // _A_SECOND[index.unit]
 
 
-def aggregate_columns(
-    bars: BarColumns, timeframes: Sequence[Timeframe], *, use_rth: bool = True
+def aggregate_frames(
+    frames: Sequence[pd.DataFrame], timeframes: Sequence[Timeframe], *, use_rth: bool = True
 ) -> Iterator[tuple[Timeframe, BarColumns]]:
-    """Give the bars of each timeframe, which go from short to long: each is made of the one before."""
-    if len(bars):
-        grid = Grid(int(bars.start.min()), int(bars.start.max()), use_rth=use_rth)
-        inside = grid.session(bars.start) >= 0
-        bars = bars if inside.all() else _select(bars, inside)
-    if not len(bars):
-        yield from ((timeframe, bars) for timeframe in timeframes)
+    """Give the bars of each timeframe, which go from short to long, of frames of shorter bars, one a symbol.
+
+    Symbols are numbered as the frames are. Bars outside the session's hours belong to none.
+    """
+    held = [_starts(frame.index) for frame in frames if len(frame)]
+    if not held or not timeframes:
+        yield from ((timeframe, columns_of([empty_bars()])) for timeframe in timeframes)
         return
-    for timeframe in timeframes:
-        bars = _join([_reduce(block, grid.cut(block.start, timeframe)[0]) for block in _blocks(bars)])
+    grid = Grid(int(min(starts[0] for starts in held)), int(max(starts[-1] for starts in held)), use_rth=use_rth)
+    lengths = [len(frame) for frame in frames]
+    room = _room(
+        min(max(_BLOCK, *lengths), sum(lengths))
+    )  # one for all blocks: to get memory takes as long as to fill it
+    blocks: Iterable[_Block] = (_block(some, first, grid, timeframes[0], room) for first, some in _groups(frames))
+    for timeframe, longer in zip_longest(timeframes, timeframes[1:]):
+        bars = _join([_reduce(*block) for block in blocks])
         yield timeframe, bars
+        blocks = [_cut(block, grid, longer) for block in _blocks(bars)] if longer else ()
+
+
+def _block(frames: Sequence[pd.DataFrame], first: int, grid: Grid, timeframe: Timeframe, room: Floats) -> _Block:
+    """Return the bars of frames, to be reduced; where all have bars at the same times these are cut once."""
+    starts, *others = (_starts(frame.index) for frame in frames)
+    is_alike = all(len(each) == len(starts) and (each == starts).all() for each in others)
+    if not is_alike or (grid.session(starts) < 0).any():
+        return _cut(_inside(columns_of(frames, first), grid), grid, timeframe)
+    cut, count = grid.cut(starts, timeframe)[0], len(frames)
+    runs = _runs(cut)
+    places = (len(starts) * np.arange(count)[:, None] + runs).ravel()
+    symbols = np.repeat(np.arange(first, first + count), len(runs))
+    numbers = Numbers(**_numbers(frames, room[:, : count * len(starts)]))
+    return numbers, places, symbols, np.tile(cut[runs], count)
+
+
+def _cut(bars: BarColumns, grid: Grid, timeframe: Timeframe) -> _Block:
+    cut = grid.cut(bars.start, timeframe)[0] if len(bars) else bars.start
+    runs = _runs(cut, bars.symbol)
+    return bars, runs, bars.symbol[runs], cut[runs]
+
+
+def _groups(frames: Sequence[pd.DataFrame]) -> Iterator[tuple[int, Sequence[pd.DataFrame]]]:
+    """Give frames that make a block together, and the number of the first of them."""
+    first = rows = 0
+    for number, frame in enumerate(frames):
+        if number > first and rows + len(frame) > _BLOCK:
+            yield first, frames[first:number]
+            first, rows = number, 0
+        rows += len(frame)
+    yield first, frames[first:]
+
+
+def _inside(bars: BarColumns, grid: Grid) -> BarColumns:
+    inside = grid.session(bars.start) >= 0
+    return bars if inside.all() else _select(bars, inside)
 
 
 def aggregate_bars(
@@ -115,7 +184,7 @@ def aggregate_bars(
     wanted = parse_timeframe(timeframe)
     chain = [each for each in TIMEFRAMES.values() if step_s < each.seconds <= wanted.seconds]
     made = columns_of([bars])
-    for _, longer in aggregate_columns(made, chain, use_rth=use_rth):
+    for _, longer in aggregate_frames([bars], chain, use_rth=use_rth):
         made = longer
     if not len(made):
         return _frame(made, made.start, made.start)
@@ -129,63 +198,84 @@ def aggregate_bars(
 def _frame(bars: BarColumns, stamps: Seconds, expected: Seconds) -> pd.DataFrame:
     index = pd.DatetimeIndex(stamps.astype("datetime64[s]").astype("datetime64[us]"), name=TIMESTAMP)
     prices = {name: getattr(bars, name) for name in ("open", "high", "low", "close", "volume", "average")}
-    marks = {"bar_count": bars.count, "received": bars.received, "expected": expected}
+    received = np.ones(len(bars), dtype=np.int64) if bars.received is None else bars.received
+    marks = {"bar_count": bars.count, "received": received, "expected": expected}
     return pd.DataFrame(prices | marks, index=index.tz_localize("UTC"))
 
 
-def _reduce(bars: BarColumns, starts: Seconds) -> BarColumns:
-    """Return one bar for each run of the same symbol and start. `first` and `last` are the places of what counts."""
-    runs = _runs(bars.symbol, starts)
-    traded = (bars.volume > 0) | (bars.count > 0)
+def _reduce(bars: Numbers, runs: Places, symbols: Seconds, starts: Seconds) -> BarColumns:
+    """Return one bar for each run. `first` and `last` are the places of what counts."""
+    if not len(bars):
+        return columns_of([empty_bars()])
     high, low, plain, plains = bars.high, bars.low, bars.plain, bars.plains
+    if bars.received is not None:  # else they are copies of ours
+        high, low = high.copy(), low.copy()
     first, last = runs, np.append(runs[1:], len(bars)) - 1
+    counted = lengths = last - first + 1
+    volume = np.add.reduceat(bars.volume, runs)
+    traded = (bars.volume > 0) | (bars.count > 0)
     if not traded.all():
-        has_trades = np.logical_or.reduceat(traded, runs)
-        counts = traded if has_trades.all() else traded | ~np.repeat(has_trades, last - first + 1)
-        places = np.flatnonzero(counts)
-        ends = np.cumsum(np.add.reduceat(counts, runs, dtype=np.int64))
-        first, last = places[np.append(0, ends[:-1])], places[ends - 1]
-        high, low = np.where(counts, high, -np.inf), np.where(counts, low, np.inf)
-        plain, plains = np.where(counts, plain, 0.0), np.where(counts, plains, 0.0)
+        trades = np.add.reduceat(traded, runs, dtype=np.int64)
+        counts = traded if trades.all() else traded | np.repeat(trades == 0, lengths)
+        counted = np.where(trades > 0, trades, lengths)
+        first, last = _next(first, counts, 1), _next(last, counts, -1)
+        quiet = np.flatnonzero(~counts)
+        high[quiet], low[quiet] = -np.inf, np.inf
+        if not volume.all():  # else nobody asks for the plain average
+            plain, plains = np.where(counts, plain, 0.0), None if plains is None else np.where(counts, plains, 0.0)
     return BarColumns(
-        symbol=bars.symbol[runs],
-        start=starts[runs],
+        symbol=symbols,
+        start=starts,
         open=bars.open[first],
         high=np.maximum.reduceat(high, runs),
         low=np.minimum.reduceat(low, runs),
         close=bars.close[last],
-        volume=np.add.reduceat(bars.volume, runs),
+        volume=volume,
         weighted=np.add.reduceat(bars.weighted, runs),
         plain=np.add.reduceat(plain, runs),
-        plains=np.add.reduceat(plains, runs),
+        plains=counted.astype(np.float64) if plains is None else np.add.reduceat(plains, runs),
         count=np.add.reduceat(bars.count, runs),
-        received=np.add.reduceat(bars.received, runs),
+        received=lengths if bars.received is None else np.add.reduceat(bars.received, runs),
     )
 
 
-def _runs(symbol: Seconds, starts: Seconds) -> npt.NDArray[np.intp]:
-    """Return where each run of the same symbol and start begins."""
+def _next(places: Places, counts: npt.NDArray[np.bool_], step: int) -> Places:
+    """Return the places, each moved by steps until it counts; there are few of them, so it is soon done."""
+    found = places.copy()
+    moving = np.flatnonzero(~counts[found])
+    while len(moving):
+        found[moving] += step
+        moving = moving[~counts[found[moving]]]
+    return found
+
+
+def _runs(starts: Seconds, symbol: Seconds | None = None) -> Places:
+    """Return where each run of the same start, and the same symbol, begins."""
     begins = np.ones(len(starts), dtype=bool)
-    begins[1:] = (symbol[1:] != symbol[:-1]) | (starts[1:] != starts[:-1])
+    begins[1:] = starts[1:] != starts[:-1]
+    if symbol is not None:
+        begins[1:] |= symbol[1:] != symbol[:-1]
     return np.flatnonzero(begins)
 
 
 def _blocks(bars: BarColumns) -> list[BarColumns]:
-    """Return whole symbols in blocks that fit into the processor's cache: that halves the time."""
+    """Return whole symbols in blocks."""
+    if len(bars) <= _BLOCK:
+        return [bars]
     symbols = int(bars.symbol[-1]) + 1
     together = max(1, _BLOCK * symbols // len(bars))
     edges = np.unique(np.searchsorted(bars.symbol, np.arange(0, symbols + together, together)))
-    slices = [slice(begin, end) for begin, end in pairwise(edges.tolist())]
-    return [BarColumns(**{name: getattr(bars, name)[rows] for name in BarColumns.__slots__}) for rows in slices]
+    return [_select(bars, slice(begin, end)) for begin, end in pairwise(edges.tolist())]
+
+
+def _select(bars: BarColumns, rows: slice | npt.NDArray[np.bool_]) -> BarColumns:
+    columns: Any = (None if (column := getattr(bars, name)) is None else column[rows] for name in _FIELDS)
+    return BarColumns(*columns)
 
 
 def _join(blocks: Sequence[BarColumns]) -> BarColumns:
-    if len(blocks) == 1:
-        return blocks[0]
-    return BarColumns(
-        **{name: np.concatenate([getattr(block, name) for block in blocks]) for name in BarColumns.__slots__}
-    )
-
-
-def _select(bars: BarColumns, rows: npt.NDArray[np.bool_]) -> BarColumns:
-    return BarColumns(**{name: getattr(bars, name)[rows] for name in BarColumns.__slots__})
+    filled = [block for block in blocks if len(block)]
+    if len(filled) <= 1:
+        return (filled or blocks)[0]
+    columns: Any = (np.concatenate([getattr(block, name) for block in filled]) for name in _FIELDS)
+    return BarColumns(*columns)
