@@ -38,7 +38,7 @@ BEGIN, END = datetime(2015, 11, 1, tzinfo=UTC), datetime(2025, 11, 15, tzinfo=UT
 DAYS_MANY, SYMBOLS = 730, 500
 SESSIONS = 10
 """So many days are appended in a row, each on its own, and the newest month is read as often. A desk, too, does such
-small things in long rows, as when a session is saved; the first of them is cold, for others had the machine meanwhile."""
+small things in long rows, as when a session is saved; the first is cold, for others have had the machine meanwhile."""
 Answer = tuple[int, float]
 """Rows, and the sum of their closes."""
 _ROOT = Path(__file__).parents[2]
