@@ -183,9 +183,9 @@ def aggregate_bars(
     """
     wanted = parse_timeframe(timeframe)
     chain = [each for each in TIMEFRAMES.values() if step_s < each.seconds <= wanted.seconds]
-    made = columns_of([bars])
-    for _, longer in aggregate_frames([bars], chain, use_rth=use_rth):
-        made = longer
+    made = (
+        [longer for _, longer in aggregate_frames([bars], chain, use_rth=use_rth)][-1] if chain else columns_of([bars])
+    )
     if not len(made):
         return _frame(made, made.start, made.start)
     grid = Grid(int(made.start[0]), int(made.start[-1]), use_rth=use_rth)
