@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import json
+import re
 from collections.abc import Sequence
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
@@ -28,6 +29,7 @@ from workbench.store.parts import (
     read_bars,
     read_info,
     read_whole,
+    recall,
     to_micros,
     write_part,
 )
@@ -226,3 +228,21 @@ def part_first(part: Part) -> datetime:
 
 def part_last(part: Part) -> datetime:
     return to_frame(read_whole(part)).index[-1].to_pydatetime()
+
+
+def test_a_bit_of_a_footer_that_turns_never_hides_bars(tmp_path: Path) -> None:
+    path = tmp_path / "AAPL" / "1min.parquet" / "2026-11.parquet"
+    write(path, table(300), INFO)
+    whole = path.read_bytes()
+    counts = [found.start() for found in re.finditer(b"\xd8\x04", whole)]  # 300, as the footer writes numbers
+    assert len(counts) > len(COLUMNS)
+    refused = 0
+    for at in counts:
+        path.write_bytes(whole[:at] + bytes([whole[at] ^ 0x80]) + whole[at + 1 :])
+        part = part_at(path)
+        for read in (read_whole, recall):
+            try:
+                assert read(part).num_rows == 300
+            except CorruptPart:
+                refused += 1
+    assert refused >= len(COLUMNS)

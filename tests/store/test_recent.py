@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import errno
 import os
 import subprocess
 import sys
@@ -107,6 +108,10 @@ def test_only_so_many_parts_are_remembered_and_no_large_ones(tmp_path: Path) -> 
     with opened(part_at(path)) as file:
         found = [place for place in places if recent.find(place, file)]
         assert recent.find(path, file) is None
+        assert recent.find(places[-16], file)
+        recent.note(places[0], Decoded(content, some, INFO))
+        assert recent.find(places[-16], file), "what was looked at last goes last"
+        assert recent.find(places[-15], file) is None
     assert found == places[-16:]
 
 
@@ -134,6 +139,34 @@ def test_bars_that_are_lost_are_refused_from_memory_too(tmp_path: Path) -> None:
     part = part_at(path)
     for _ in range(2):
         with opened(part) as file, pytest.raises(CorruptPart, match="were set aside"):
-            read_bars(part, file, ["close"], lost.begin, lost.end)
+            read_bars(part, file, ["close"], lost.begin, lost.end, again=True)
     with opened(part) as file:
-        assert read_bars(part, file, ["close"], lost.end, ALWAYS[1]).column_names == ["timestamp", "close"]
+        read = read_bars(part, file, ["close"], lost.end, ALWAYS[1], again=True)
+    assert read.column_names == ["timestamp", "close"]
+
+
+def test_a_part_that_is_known_and_cannot_be_read_is_named_as_any_other(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    part = part_at(stored(tmp_path))
+    recall(part)
+    parts._read_info.cache_clear()
+
+    def fail(*_: object) -> None:
+        raise OSError(errno.EIO, "the disk does not answer")
+
+    monkeypatch.setattr(Recent, "find", fail)
+    for read in (recall, read_info):
+        with pytest.raises(CorruptPart, match="does not answer"):
+            read(part)
+
+
+def test_of_a_long_series_nothing_is_kept(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    store, recent = HistoricalDataManager(tmp_path), Recent()
+    days = pd.date_range("2015-06-01", "2023-07-01", freq="WOM-1TUE", tz="UTC", unit="us")
+    days = days[days.month == 6]
+    prices = dict.fromkeys(["open", "high", "low", "close"], 100.0)
+    store.save_bars("AAPL", "1day", pd.DataFrame({**prices, "volume": 7.0}, index=days))
+    monkeypatch.setattr(parts, "_recent", recent)
+    assert (len(store.load_bars("AAPL", "1day")), len(recent._parts)) == (9, 0)
+    assert (len(store.load_bars("AAPL", "1day", "2022-01-01")), len(recent._parts)) == (2, 2)

@@ -29,7 +29,7 @@ from workbench.market.coverage import Coverage, Interval
 from workbench.store.files import make_folder, written
 from workbench.store.footer import KEY, NewerSchema, PartInfo, format_footer, parse_footer
 from workbench.store.layout import is_year, parse_part_name, part_name
-from workbench.store.recent import SMALL, Decoded, Recent
+from workbench.store.recent import MOST_ROWS, SMALL, Decoded, Recent
 
 ALWAYS = (datetime.min.replace(tzinfo=UTC), datetime.max.replace(tzinfo=UTC))
 _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
@@ -121,6 +121,10 @@ def _parsed(part: Part, source: pa.NativeFile | pa.Buffer) -> Iterator[pq.Parque
     with _named(part), pq.ParquetFile(source, page_checksum_verification=True) as parquet:
         if not parquet.schema_arrow.equals(SCHEMA):
             raise CorruptPart(part.path, f"its columns are {', '.join(map(str, parquet.schema_arrow))}")
+        metadata = parquet.metadata  # pages have checksums, this has none
+        rows = sum(metadata.row_group(group).num_rows for group in range(metadata.num_row_groups))
+        if rows != metadata.num_rows:
+            raise CorruptPart(part.path, f"its footer tells of {metadata.num_rows} bars, its row groups of {rows}")
         yield parquet
 
 
@@ -129,7 +133,7 @@ def _named(part: Part) -> Iterator[None]:
     """Say of a part that it is corrupt, or that the system refused, when reading it fails."""
     try:
         yield
-    except (pa.ArrowException, OSError) as error:
+    except (pa.ArrowException, OSError, UnicodeDecodeError) as error:
         number = error.errno if isinstance(error, OSError) else None
         if number not in (None, errno.EIO):
             raise StoreError(f"{part.path} cannot be read: {error}") from error
@@ -145,19 +149,23 @@ def read_info(part: Part) -> PartInfo:
 def _read_info(part: Part) -> PartInfo:
     """Read a footer once: a part that is replaced is another one."""
     with opened(part) as file:
-        known = _recent.find(part.path, file)
+        with _named(part):
+            known = _recent.find(part.path, file)
         if known is not None:
             return known.info
         with _parsed(part, file) as parquet:
             return _info(part, parquet, edges=True)
 
 
-def read_bars(part: Part, file: pa.NativeFile, columns: Sequence[str], begin: datetime, end: datetime) -> pa.Table:
+def read_bars(
+    part: Part, file: pa.NativeFile, columns: Sequence[str], begin: datetime, end: datetime, *, again: bool = False
+) -> pa.Table:
     """Return the bars of an opened part that start in `[begin, end)`: their timestamps and these columns, in order.
 
-    Raises `CorruptPart` when the file is not a whole part, or when it misses bars of that time that it once had.
+    With `again` a small part is decoded whole and kept, for it will be read again. Raises `CorruptPart` when the file
+    is not a whole part, or when it misses bars of that time that it once had.
     """
-    known = _decoded(part, file)
+    known = _decoded(part, file) if again else None
     if known is not None:
         refuse_lost(part, known.info, begin, end)
         return between(known.table.select([TIMESTAMP, *columns]), begin, end)
@@ -188,7 +196,7 @@ def verify(part: Part) -> None:
 
 
 def recall(part: Part) -> pa.Table:
-    """Return all that a part holds, from memory when these very bytes are known. Raises as `read_whole`."""
+    """Return all that a part holds, from memory when these very bytes are known. Raises as `read_info`."""
     with opened(part) as file:
         known = _decoded(part, file)
     return read_whole(part) if known is None else known.table
@@ -202,8 +210,12 @@ def _decoded(part: Part, file: pa.NativeFile) -> Decoded | None:
         known = _recent.find(part.path, file)
         if known is None:
             content = file.read_buffer()
+            file.seek(0)
             with _parsed(part, content) as parquet:
-                known = Decoded(content, _rows(parquet, COLUMNS, *ALWAYS), _info(part, parquet, edges=True))
+                if parquet.metadata.num_rows > MOST_ROWS:
+                    return None
+                table = _rows(parquet, COLUMNS, *ALWAYS)  # first, for it verifies the most
+                known = Decoded(content, table, _info(part, parquet, edges=True))
             _recent.note(part.path, known)
     return known
 

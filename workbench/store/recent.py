@@ -15,8 +15,8 @@ import pyarrow as pa
 
 from workbench.store.footer import PartInfo
 
-SMALL = 1 << 20
-"""No file with more bytes is kept."""
+SMALL, MOST_ROWS = 1 << 19, 32_768
+"""No file with more bytes or more bars is kept: of a larger one, what is asked for is read without the rest."""
 _MOST, _BYTES = 16, 4 << 20
 
 
@@ -38,7 +38,11 @@ class Recent:
 
     def note(self, path: Path, decoded: Decoded) -> None:
         """Keep what the file at `path` holds, unless it is large or a view into something large."""
-        if decoded.content.size > SMALL or decoded.table.get_total_buffer_size() > _BYTES:
+        if (
+            decoded.content.size > SMALL
+            or decoded.table.num_rows > MOST_ROWS
+            or decoded.table.get_total_buffer_size() > _BYTES
+        ):
             return
         with self._lock:
             self._parts[path] = decoded
@@ -50,6 +54,8 @@ class Recent:
         """Return what was kept of `path`, if this open file holds just those bytes. The file's place is kept."""
         with self._lock:
             known = self._parts.get(path)
+            if known is not None:
+                self._parts.move_to_end(path)
         if known is None or file.size() != known.content.size:
             return None
         same = bool(file.read_buffer().equals(known.content))

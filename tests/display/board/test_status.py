@@ -84,7 +84,7 @@ def test_what_is_wrong_is_red_and_has_a_next_step(facts: Facts, said: str) -> No
         (replace(WELL, waiting=("AAPL", "KO")), "streams of AAPL, KO are not requested yet"),
         (replace(VIEWER, now=None, ages={"AAPL": inf, "KO": inf}), "No bar has come yet"),
         (replace(WELL, unfilled=2), "2 gaps could not be filled"),
-        (replace(WELL, holes=1442), "1,442 five-second bars of the session are missing"),
+        (replace(WELL, holes=1442), "bars of the session are missing, 1,442 so far; they are fetched"),
         (replace(WELL, history="history NOT JOINED: KO 1day: pacing"), "history NOT JOINED"),
     ],
 )

@@ -99,7 +99,9 @@ def test_one_at_a_time_equals_all_at_once(
 ) -> None:
     bars = five_seconds(day, seed=seed, quiet=quiet, missing=missing)
     if unsaid:  # as IB has it of what it does not say
-        bars.loc[bars["volume"] == 0, ["volume", "average", "bar_count"]] = -1.0, np.nan, -1.0
+        bars.loc[bars["volume"] == 0, ["volume", "average"]] = -1.0, np.nan
+        bars.loc[np.random.default_rng(seed).random(len(bars)) < 0.5, "bar_count"] = -1.0
+        bars.loc[np.random.default_rng(seed + 1).random(len(bars)) < 0.1, "volume"] = 0.0
     aggregator = RealtimeBarAggregator(1000)
 
     done = feed(aggregator, "AAPL", bars) + aggregator.advance(LATER)
@@ -347,6 +349,14 @@ def test_frames_without_bars_in_the_session_give_none() -> None:
 
     for frames in ([], [day.iloc[:0]], [evening], [day.iloc[:0], evening]):
         assert [len(bars) for _, bars in aggregate_frames(frames, list(LEVELS))] == [0] * len(LEVELS)
+
+
+def test_frames_whose_bars_are_not_in_order_are_refused() -> None:
+    day = five_seconds(FULL_DAY).iloc[:100]
+
+    for bad in (day.iloc[::-1], day.iloc[[*range(50), 49, *range(50, 100)]]):
+        with pytest.raises(InvalidBars, match="not in order"):
+            aggregate_bars(bad, "1min")
 
 
 def test_before_and_after_hours_have_bars_when_they_are_asked_for() -> None:

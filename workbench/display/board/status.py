@@ -183,7 +183,7 @@ def _doubtful(facts: Facts) -> list[str]:
         found.append(f"{facts.history}.")
     if facts.holes and not facts.unfilled:
         how = "; they are fetched from history." if facts.recording else "."
-        found.append(f"{facts.holes:,} five-second bars of the session are missing{how}")
+        found.append(f"Five-second bars of the session are missing, {facts.holes:,} so far{how}")
     return found
 
 

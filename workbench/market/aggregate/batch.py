@@ -15,6 +15,7 @@ import numpy as np
 import numpy.typing as npt
 import pandas as pd
 
+from workbench.errors import InvalidBars
 from workbench.market.aggregate.grid import Grid, Seconds
 from workbench.market.bars import COLUMNS, TIMESTAMP, empty_bars
 from workbench.market.timeframes import TIMEFRAMES, Timeframe, parse_timeframe
@@ -25,6 +26,7 @@ _NAMES = list(COLUMNS)
 _A_SECOND = {"s": 1, "ms": 1_000, "us": 1_000_000, "ns": 1_000_000_000}
 
 Floats = npt.NDArray[np.float64]
+Flags = npt.NDArray[np.bool_]
 Places = npt.NDArray[np.intp]
 
 
@@ -46,6 +48,8 @@ class Numbers:
     plains: Floats | None
     count: Floats
     received: Seconds | None
+    traded: Flags
+    """Whether any of it was traded: of a bar with volume, or trades, it is known; sums of what is not said are not."""
 
     def __len__(self) -> int:
         return len(self.open)
@@ -98,7 +102,7 @@ def _numbers(frames: Sequence[pd.DataFrame], room: Floats) -> dict[str, Any]:
         count[count < 0] = np.nan
     return {
         "open": open_, "high": high, "low": low, "close": close, "volume": volume, "weighted": weighted,
-        "plain": average, "plains": None, "count": count, "received": None,
+        "plain": average, "plains": None, "count": count, "received": None, "traded": (volume > 0) | (count > 0),
     }  # fmt: skip
 
 
@@ -119,35 +123,42 @@ def aggregate_frames(
 ) -> Iterator[tuple[Timeframe, BarColumns]]:
     """Give the bars of each timeframe, which go from short to long, of frames of shorter bars, one a symbol.
 
-    Symbols are numbered as the frames are. Bars outside the session's hours belong to none.
+    Symbols are numbered as the frames are. Bars outside the session's hours belong to none. Raises `InvalidBars` when
+    those of a frame are not in order.
     """
-    held = [_starts(frame.index) for frame in frames if len(frame)]
+    starts = [_starts(frame.index) for frame in frames]
+    if any((each[1:] <= each[:-1]).any() for each in starts):
+        raise InvalidBars("the bars to aggregate are not in order, or one is there twice")
+    held = [each for each in starts if len(each)]
     if not held or not timeframes:
         yield from ((timeframe, columns_of([empty_bars()])) for timeframe in timeframes)
         return
-    grid = Grid(int(min(starts[0] for starts in held)), int(max(starts[-1] for starts in held)), use_rth=use_rth)
+    grid = Grid(int(min(each[0] for each in held)), int(max(each[-1] for each in held)), use_rth=use_rth)
     lengths = [len(frame) for frame in frames]
-    room = _room(
-        min(max(_BLOCK, *lengths), sum(lengths))
-    )  # one for all blocks: to get memory takes as long as to fill it
-    blocks: Iterable[_Block] = (_block(some, first, grid, timeframes[0], room) for first, some in _groups(frames))
+    room = _room(min(max(_BLOCK, *lengths), sum(lengths)))  # one for all blocks: getting memory takes long
+    blocks: Iterable[_Block] = (
+        _block(frames[some], starts[some], some.start, grid, timeframes[0], room) for some in _groups(lengths)
+    )
     for timeframe, longer in zip_longest(timeframes, timeframes[1:]):
         bars = _join([_reduce(*block) for block in blocks])
         yield timeframe, bars
         blocks = [_cut(block, grid, longer) for block in _blocks(bars)] if longer else ()
 
 
-def _block(frames: Sequence[pd.DataFrame], first: int, grid: Grid, timeframe: Timeframe, room: Floats) -> _Block:
+def _block(
+    frames: Sequence[pd.DataFrame], starts: Sequence[Seconds], first: int, grid: Grid, timeframe: Timeframe,
+    room: Floats,
+) -> _Block:  # fmt: skip
     """Return the bars of frames, to be reduced; where all have bars at the same times these are cut once."""
-    starts, *others = (_starts(frame.index) for frame in frames)
-    is_alike = all(len(each) == len(starts) and (each == starts).all() for each in others)
-    if not is_alike or (grid.session(starts) < 0).any():
+    one, count = starts[0], len(frames)
+    is_alike = len(one) > 0 and all(len(each) == len(one) and (each == one).all() for each in starts)
+    if not is_alike or (grid.session(one) < 0).any():
         return _cut(_inside(columns_of(frames, first), grid), grid, timeframe)
-    cut, count = grid.cut(starts, timeframe)[0], len(frames)
+    cut = grid.cut(one, timeframe)[0]
     runs = _runs(cut)
-    places = (len(starts) * np.arange(count)[:, None] + runs).ravel()
+    places = (len(one) * np.arange(count)[:, None] + runs).ravel()
     symbols = np.repeat(np.arange(first, first + count), len(runs))
-    numbers = Numbers(**_numbers(frames, room[:, : count * len(starts)]))
+    numbers = Numbers(**_numbers(frames, room[:, : count * len(one)]))
     return numbers, places, symbols, np.tile(cut[runs], count)
 
 
@@ -157,15 +168,15 @@ def _cut(bars: BarColumns, grid: Grid, timeframe: Timeframe) -> _Block:
     return bars, runs, bars.symbol[runs], cut[runs]
 
 
-def _groups(frames: Sequence[pd.DataFrame]) -> Iterator[tuple[int, Sequence[pd.DataFrame]]]:
-    """Give frames that make a block together, and the number of the first of them."""
+def _groups(lengths: Sequence[int]) -> Iterator[slice]:
+    """Give slices of frames, of these lengths, that make a block together."""
     first = rows = 0
-    for number, frame in enumerate(frames):
-        if number > first and rows + len(frame) > _BLOCK:
-            yield first, frames[first:number]
+    for number, length in enumerate(lengths):
+        if number > first and rows + length > _BLOCK:
+            yield slice(first, number)
             first, rows = number, 0
-        rows += len(frame)
-    yield first, frames[first:]
+        rows += length
+    yield slice(first, len(lengths))
 
 
 def _inside(bars: BarColumns, grid: Grid) -> BarColumns:
@@ -179,7 +190,7 @@ def aggregate_bars(
     """Return bars of `step_s` seconds as bars of `timeframe`, with `received` and `expected` beside their columns.
 
     The last one may be forming: with `as_of`, only bars that have ended by then are returned. Bars outside the
-    session's hours belong to none.
+    session's hours belong to none. Raises `InvalidBars` when they are not in order.
     """
     wanted = parse_timeframe(timeframe)
     chain = [each for each in TIMEFRAMES.values() if step_s < each.seconds <= wanted.seconds]
@@ -213,7 +224,7 @@ def _reduce(bars: Numbers, runs: Places, symbols: Seconds, starts: Seconds) -> B
     first, last = runs, np.append(runs[1:], len(bars)) - 1
     counted = lengths = last - first + 1
     volume = np.add.reduceat(bars.volume, runs)
-    traded = (bars.volume > 0) | (bars.count > 0)
+    traded, trades = bars.traded, counted
     if not traded.all():
         trades = np.add.reduceat(traded, runs, dtype=np.int64)
         counts = traded if trades.all() else traded | np.repeat(trades == 0, lengths)
@@ -235,11 +246,12 @@ def _reduce(bars: Numbers, runs: Places, symbols: Seconds, starts: Seconds) -> B
         plain=np.add.reduceat(plain, runs),
         plains=counted.astype(np.float64) if plains is None else np.add.reduceat(plains, runs),
         count=np.add.reduceat(bars.count, runs),
+        traded=trades > 0,
         received=lengths if bars.received is None else np.add.reduceat(bars.received, runs),
     )
 
 
-def _next(places: Places, counts: npt.NDArray[np.bool_], step: int) -> Places:
+def _next(places: Places, counts: Flags, step: int) -> Places:
     """Return the places, each moved by steps until it counts; there are few of them, so it is soon done."""
     found = places.copy()
     moving = np.flatnonzero(~counts[found])
@@ -268,7 +280,7 @@ def _blocks(bars: BarColumns) -> list[BarColumns]:
     return [_select(bars, slice(begin, end)) for begin, end in pairwise(edges.tolist())]
 
 
-def _select(bars: BarColumns, rows: slice | npt.NDArray[np.bool_]) -> BarColumns:
+def _select(bars: BarColumns, rows: slice | Flags) -> BarColumns:
     columns: Any = (None if (column := getattr(bars, name)) is None else column[rows] for name in _FIELDS)
     return BarColumns(*columns)
 
