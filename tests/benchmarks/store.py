@@ -6,7 +6,8 @@ an environment of its own, too (`--arctic PYTHON`). Every answer is compared: a 
 the run. Writes of ours, ArcticDB and DuckDB are durable, those of seed and polars are
 not; the disk is synced before each step, for otherwise who syncs would wait for what the others have left to be
 written. Ours go through the store's public face: validation, lock and checksums are in their times (of
-many symbols the checksums are verified when a process reads a part for the first time, which is in the warm-up).
+many symbols the checksums are verified when a process reads a part for the first time, which is in the warm-up; the
+newest month is recalled from memory by its bytes, but for the first of each row, which is among the 90th percentile).
 
 Read the ratios, not the times: they are of medians over all rounds, in which the order rotates.
 """

@@ -22,7 +22,7 @@ from workbench.market.coverage import Coverage, Interval
 from workbench.store import parts
 from workbench.store.historical import HistoricalDataManager
 from workbench.store.parts import ALWAYS, opened, read_bars, read_info, read_whole, recall
-from workbench.store.recent import Decoded, Recent
+from workbench.store.recent import SMALL, Decoded, Recent
 
 ANOTHER_PROCESS = """
 import sys, pandas as pd
@@ -170,3 +170,22 @@ def test_of_a_long_series_nothing_is_kept(tmp_path: Path, monkeypatch: pytest.Mo
     monkeypatch.setattr(parts, "_recent", recent)
     assert (len(store.load_bars("AAPL", "1day")), len(recent._parts)) == (9, 0)
     assert (len(store.load_bars("AAPL", "1day", "2022-01-01")), len(recent._parts)) == (2, 2)
+
+
+def test_of_a_part_with_many_bars_only_what_is_asked_for_is_decoded(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    path = tmp_path / "AAPL" / "1min.parquet" / "2026.parquet"
+    some = table(500)
+    stamps = pa.array(np.arange(40_000) * 60_000_000 + 1_767_312_000_000_000).view(some.schema.field(0).type)
+    many = pa.concat_tables([some] * 80).set_column(0, some.schema.field(0), stamps)
+    write(path, many, INFO)
+    part, decoded = part_at(path), []
+    rows = parts._rows
+    monkeypatch.setattr(parts, "_rows", lambda *asked: decoded.append(asked[1:]) or rows(*asked))
+    assert part.bytes < SMALL
+    begin = stamps[-10].as_py()
+    with opened(part) as file:
+        assert read_bars(part, file, ["close"], begin, ALWAYS[1], again=True).num_rows == 10
+    assert decoded == [(["close"], begin, ALWAYS[1])]
+    assert recall(part).num_rows == 40_000

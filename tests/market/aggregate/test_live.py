@@ -343,7 +343,9 @@ def test_frames_of_many_symbols_are_aggregated_as_each_alone_and_left_as_they_ar
         assert_frame_equal(frame, old)
 
 
-def test_frames_without_bars_in_the_session_give_none() -> None:
+@pytest.mark.parametrize("block", [1, 120_000])
+def test_frames_without_bars_in_the_session_give_none(block: int, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(whole_columns, "_BLOCK", block)
     day = five_seconds(FULL_DAY)
     evening = day.set_axis(day.index + pd.Timedelta(hours=12))
 
