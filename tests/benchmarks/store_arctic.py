@@ -6,7 +6,7 @@ from pathlib import Path
 import pandas as pd
 from arcticdb import Arctic, ReadRequest
 
-from tests.benchmarks.store_serving import LONG, serve, size_of
+from tests.benchmarks.store_serving import LONG, FolderPeer, serve
 
 
 def accepted(bars):
@@ -19,20 +19,17 @@ def since(begin):
     return None if begin is None else (pd.Timestamp(begin).tz_localize(None), None)
 
 
-class ArcticDB:
+class ArcticDB(FolderPeer):
     """One library for the long series, one for the universe."""
 
     def __init__(self, folder):
-        self.folder = folder
+        super().__init__(folder)
         self.arctic = Arctic(f"lmdb://{folder / 'lmdb'}?map_size=20GB")
         self.long = self.arctic.get_library("long", create_if_missing=True)
         self.many = self.arctic.get_library("many", create_if_missing=True)
 
     def write(self, symbol, timeframe, bars):
         (self.long if timeframe == "1min" else self.many).write(symbol, bars)
-
-    def settle(self):
-        pass
 
     def append(self, day):
         """Replace what is stored of the day by the new bars, as the others do."""
@@ -45,9 +42,6 @@ class ArcticDB:
     def read_many(self, symbols, begin):
         dates = since(begin)
         return [one.data for one in self.many.read_batch([ReadRequest(symbol, date_range=dates) for symbol in symbols])]
-
-    def bytes(self):
-        return size_of(self.folder)
 
 
 serve(ArcticDB(Path(sys.argv[1])), accepted)

@@ -12,7 +12,7 @@ import duckdb
 import pandas as pd
 import polars as pl
 
-from tests.benchmarks.store_serving import LONG, serve, size_of
+from tests.benchmarks.store_serving import LONG, FolderPeer, serve
 from workbench.market.bars import COLUMNS
 from workbench.market.contracts import Contract
 from workbench.market.coverage import Interval
@@ -23,15 +23,15 @@ MANY = [f"S{number:03}" for number in range(1000)]
 """The symbols there may be beside the long one."""
 
 
-class Ours:
+class Ours(FolderPeer):
     """This store, through its public face: validation, lock and fsync included."""
 
     name = "ours"
 
     def __init__(self, folder: Path, symbols: Sequence[str] = MANY) -> None:
+        super().__init__(folder)
         universe = Universe([Contract(symbol) for symbol in (LONG, *symbols)])
         self.store = HistoricalDataManager(folder, universe=universe)
-        self.folder = folder
 
     def write(self, symbol: str, timeframe: str, bars: pd.DataFrame) -> None:
         self.store.save_bars(symbol, timeframe, bars, covers=_span(bars))
@@ -49,17 +49,11 @@ class Ours:
     def read_many(self, symbols: Sequence[str], begin: datetime) -> pl.DataFrame:
         return self.store.load_many(symbols, "15min", begin)
 
-    def bytes(self) -> int:
-        return size_of(self.folder)
 
-
-class Seed:
+class Seed(FolderPeer):
     """The specification's `HistoricalDataManager`, as it stands there."""
 
     name = "seed"
-
-    def __init__(self, folder: Path) -> None:
-        self.folder = folder
 
     def path(self, symbol: str, timeframe: str) -> Path:
         return self.folder / "stocks" / symbol / f"{timeframe}.parquet"
@@ -71,9 +65,6 @@ class Seed:
 
     def load(self, symbol: str, timeframe: str) -> pd.DataFrame:
         return pd.read_parquet(self.path(symbol, timeframe), engine="pyarrow").set_index("timestamp")
-
-    def settle(self) -> None:
-        """Leave what is written as it is."""
 
     def append(self, day: pd.DataFrame) -> int:
         combined = pd.concat([self.load(LONG, "1min"), day])
@@ -90,23 +81,14 @@ class Seed:
         loaded = [self.load(symbol, "15min") for symbol in symbols]
         return pd.concat([bars[bars.index >= begin] for bars in loaded])
 
-    def bytes(self) -> int:
-        return size_of(self.folder)
 
-
-class Polars:
+class Polars(FolderPeer):
     """One file a series as polars writes it; read lazily, rewritten whole."""
 
     name = "polars"
 
-    def __init__(self, folder: Path) -> None:
-        self.folder = folder
-
     def write(self, symbol: str, timeframe: str, bars: pd.DataFrame) -> None:
         pl.from_pandas(bars.reset_index()).write_parquet(self.folder / f"{symbol}-{timeframe}.parquet")
-
-    def settle(self) -> None:
-        """Leave what is written as it is."""
 
     def append(self, day: pd.DataFrame) -> int:
         path = self.folder / f"{LONG}-1min.parquet"
@@ -123,17 +105,14 @@ class Polars:
         files = [self.folder / f"{symbol}-15min.parquet" for symbol in symbols]
         return pl.scan_parquet(files, include_file_paths="file").filter(pl.col("timestamp") >= begin).collect()
 
-    def bytes(self) -> int:
-        return size_of(self.folder)
 
-
-class DuckDB:
+class DuckDB(FolderPeer):
     """Tables of one database file, which one process at a time may write; read into Arrow."""
 
     name = "DuckDB"
 
     def __init__(self, folder: Path) -> None:
-        self.folder = folder
+        super().__init__(folder)
         self.database = duckdb.connect(str(folder / "bars.db"))
         columns = ", ".join(f"{name} double" for name in COLUMNS)
         self.database.execute("set timezone = 'UTC'")
@@ -167,7 +146,7 @@ class DuckDB:
 
     def bytes(self) -> int:
         self.database.execute("checkpoint")
-        return size_of(self.folder)
+        return super().bytes()
 
 
 def _span(bars: pd.DataFrame) -> Interval:

@@ -22,6 +22,19 @@ LONG = "SPY"
 COLUMNS = ["open", "high", "low", "close", "volume", "average", "bar_count"]
 
 
+class FolderPeer:
+    """A peer that keeps all it has in a folder, and leaves what is written as it is."""
+
+    def __init__(self, folder: Path) -> None:
+        self.folder = folder
+
+    def settle(self) -> None:
+        """Put what was written into its lasting form."""
+
+    def bytes(self) -> int:
+        return sum(path.stat().st_size for path in self.folder.rglob("*") if path.is_file())
+
+
 def serve(peer: Any, accept: Callable[[pd.DataFrame], Any] = lambda bars: bars) -> None:
     """Do what is asked until there is no more; `accept` makes of a frame in UTC what the peer takes as bars."""
     for line in sys.stdin:
@@ -44,11 +57,6 @@ def answer_of(found: Any) -> tuple[int, float]:
         return found or 0, 0.0
     frames = found if isinstance(found, list) else [found]
     return sum(map(len, frames)), float(sum(frame["close"].sum() for frame in frames))
-
-
-def size_of(folder: Path) -> int:
-    """Return the bytes of all files in a folder."""
-    return sum(path.stat().st_size for path in folder.rglob("*") if path.is_file())
 
 
 def keep_bars(path: Path, bars: pd.DataFrame) -> str:
