@@ -2,8 +2,9 @@
 
 A part holds the bars of one period and says in its footer where they come from and which time they cover. Bars and
 coverage live in one file, so no crash can part them. Every page carries a checksum, so a flipped bit is an error and
-not another price. Encodings: bar starts are nearly regular numbers, prices and counts few distinct ones. The counts of
-a month, which is written anew with each day, are cheaper to write in bytes of the same rank, and slower to read.
+not another price; the footer has none, and is checked against itself. Encodings: bar starts are nearly regular numbers,
+prices and counts few distinct ones. The counts of a month, which is written anew with each day, are cheaper to write in
+bytes of the same rank, and slower to read.
 """
 
 from __future__ import annotations

@@ -219,8 +219,6 @@ def _reduce(bars: Numbers, runs: Places, symbols: Seconds, starts: Seconds) -> B
     if not len(bars):
         return columns_of([empty_bars()])
     high, low, plain, plains = bars.high, bars.low, bars.plain, bars.plains
-    if bars.received is not None:  # else they are copies of ours
-        high, low = high.copy(), low.copy()
     first, last = runs, np.append(runs[1:], len(bars)) - 1
     counted = lengths = last - first + 1
     volume = np.add.reduceat(bars.volume, runs)
@@ -230,6 +228,8 @@ def _reduce(bars: Numbers, runs: Places, symbols: Seconds, starts: Seconds) -> B
         counts = traded if trades.all() else traded | np.repeat(trades == 0, lengths)
         counted = np.where(trades > 0, trades, lengths)
         first, last = _next(first, counts, 1), _next(last, counts, -1)
+        if bars.received is not None:  # else they are copies of ours
+            high, low = high.copy(), low.copy()
         quiet = np.flatnonzero(~counts)
         high[quiet], low[quiet] = -np.inf, np.inf
         if not volume.all():  # else nobody asks for the plain average
